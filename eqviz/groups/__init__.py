@@ -1,0 +1,1 @@
+"""Finite subgroups of O(2): elements, subgroups, irreps, projectors. numpy only."""
