@@ -1,0 +1,72 @@
+import pandas as pd
+import pytest
+
+from eqviz.errors import EqvizError
+from eqviz.plots.labels import chosen, model_label, network_label, networks
+from eqviz.plots.legend import above, across, apart, columns_that_fit
+from eqviz.plots.theme import figure
+
+
+def table(*pairs):
+    return pd.DataFrame(pairs, columns=["model", "input_size"])
+
+
+def test_order_is_stable_with_plain_networks_last():
+    rows = [("z2cnn", 16), ("p4cnn", 100), ("p4mcnn", 16), ("p4cnn", 16), ("p4cnn", 16)]
+    expected = ["P4 CNN, 16 px", "P4 CNN, 100 px", "P4M CNN, 16 px", "Z2 CNN, 16 px"]
+    assert [network.label for network in networks(table(*rows))] == expected
+    assert networks(table(*rows)) == networks(table(*reversed(rows)))
+
+
+def test_styles_differ_in_colour_marker_and_dash():
+    made = networks(table(("p4cnn", 15), ("p4cnn", 16), ("p4cnn", 17), ("z2cnn", 16)))
+    for part in ("colour", "marker", "dash"):
+        assert len({getattr(network, part) for network in made}) == 4
+    red, green, blue = (int(made[-1].colour[i : i + 2], 16) for i in (1, 3, 5))
+    assert red == green == blue
+
+
+def test_many_networks_never_share_a_whole_style():
+    made = networks(table(*(("p4cnn", size) for size in range(20, 50))))
+    assert len({(network.colour, network.marker) for network in made}) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("p4mresnet18", "P4M ResNet18"), ("z2resnet44", "Z2 ResNet44"), ("p4_cnn", "P4 CNN"), ("p4unet", "p4unet")],
+)
+def test_names_for_people(name, label):
+    assert model_label(name) == label
+
+
+def test_sizes_may_be_texts():
+    (network,) = networks(table(("mine", "28x32")))
+    assert network.label == network_label("mine", "28x32") == "mine, 28×32 px"
+    assert len(network.rows(table(("mine", "28x32"), ("mine", "28x28")))) == 1
+
+
+def test_given_styles_hold_for_a_smaller_table():
+    everything = networks(table(("p4cnn", 15), ("p4cnn", 16), ("z2cnn", 16)))
+    assert chosen(table(("p4cnn", 16)), everything) == (everything[1],)
+
+
+def test_a_table_without_networks_is_refused():
+    with pytest.raises(EqvizError, match="input_size"):
+        networks(pd.DataFrame({"model": ["p4cnn"]}))
+
+
+def test_legend_has_the_columns_that_fit_and_is_left_out_when_empty():
+    made, (ax,) = figure(85, 60)
+    handles = [network.handle() for network in networks(table(("p4cnn", 15), ("p4cnn", 16), ("z2cnn", 16)))]
+    assert above(ax, []) is None
+    assert [text.get_text() for text in above(ax, handles).get_texts()] == [h.get_label() for h in handles]
+    assert columns_that_fit(handles, 1e4) == 3
+    assert columns_that_fit(handles, 1) == 1
+    assert len(across(made, networks(table(("p4cnn", 15)))).get_texts()) == 1
+
+
+def test_direct_labels_need_room():
+    _, (ax,) = figure(85, 60)
+    ax.set_ylim(0, 100)
+    assert apart(ax, [10, 50, 90])
+    assert not apart(ax, [10, 50, 51])
