@@ -1,0 +1,113 @@
+"""One recipe, two networks: the constructors that tell a group network from its plain twin.
+
+An architecture asks a :class:`LayerFamily` for its layers and does not mention the group again.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from eqviz.fields.field_types import AnyModule, FieldType, Image, Invariant, Regular, declare
+from eqviz.groups.group import Group
+from eqviz.models.arguments import probability, whole_number
+from eqviz.models.convolutions import GroupConv2d, LiftingConv2d, grid_group
+from eqviz.models.normalisation import GroupBatchNorm2d
+from eqviz.models.pooling import CosetMaxPool, GlobalAveragePool, GroupMaxPool2d
+
+
+@dataclass(frozen=True)
+class LayerFamily:
+    """Constructors of layers: of the group network, or of the plain one (Z2) if `group` is None.
+
+    Every layer it makes declares the field type of its output: `regular(G)`, or `image` for the plain family.
+
+    >>> layer_family("p4").convolution(2, 3, 3), layer_family(None).convolution(2, 3, 3)
+    (GroupConv2d(C4, 2, 3, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0), dilation=(1, 1), bias=True), \
+Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
+    """
+
+    group: Group | None
+
+    @property
+    def field(self) -> FieldType:
+        """The field type of its feature maps."""
+        return Image() if self.group is None else Regular(self.group)
+
+    @property
+    def fibre(self) -> int:
+        """Length of the group axis; 1 for the plain family."""
+        return 1 if self.group is None else self.group.order
+
+    def declared(self, module: AnyModule) -> AnyModule:
+        """`module`, declared to give feature maps of this family."""
+        return declare(module, self.field)
+
+    def lifting(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, padding: int = 0, bias: bool = True
+    ) -> nn.Module:
+        """The first convolution, on images."""
+        if self.group is None:
+            return self.convolution(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+        return LiftingConv2d(self.group, in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+
+    def convolution(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> nn.Module:
+        """A convolution on feature maps."""
+        whole_number("in_channels", in_channels)
+        whole_number("out_channels", out_channels)
+        if self.group is not None:
+            return GroupConv2d(self.group, in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        return self.declared(nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias))
+
+    def normalisation(self, channels: int) -> nn.Module:
+        """Batch normalisation."""
+        norm = nn.BatchNorm2d if self.group is None else GroupBatchNorm2d
+        return self.declared(norm(whole_number("channels", channels)))
+
+    def relu(self) -> nn.Module:
+        """A rectifier."""
+        return self.declared(nn.ReLU())
+
+    def dropout(self, p: float) -> nn.Module:
+        """Dropout of single values with probability `p`."""
+        return self.declared(nn.Dropout(probability("dropout", p)))
+
+    def max_pool(self, kernel_size: int) -> nn.Module:
+        """Maximum over spatial windows that do not overlap."""
+        return self.declared(nn.MaxPool2d(kernel_size) if self.group is None else GroupMaxPool2d(kernel_size))
+
+    def global_pool(self) -> nn.Module:
+        """Mean over space: to `(B, C, |G|)`, or `(B, C)` for the plain family."""
+        return declare(GlobalAveragePool(), Invariant() if self.group is None else self.field)
+
+    def coset_max(self) -> nn.Module:
+        """Maximum over the group axis, `(B, C, |G|)` to `(B, C)`; nothing for the plain family."""
+        return declare(nn.Identity(), Invariant()) if self.group is None else CosetMaxPool()
+
+    def flatten(self) -> nn.Module:
+        """The group axis joined to the channels, `(B, C, |G|)` to `(B, C*|G|)`; nothing for the plain family."""
+        if self.group is None:
+            return declare(nn.Identity(), Invariant())
+        return declare(nn.Flatten(), Regular(self.group, flattened=True))
+
+    def linear(self, in_features: int, out_features: int) -> nn.Module:
+        """The classifier, whose output is meant to be invariant."""
+        whole_number("classes", out_features)
+        return declare(nn.Linear(in_features, out_features), Invariant())
+
+
+def layer_family(name: str | Group | None) -> LayerFamily:
+    """The family of that group, or the plain one for None. Raises EqvizError for a group off the pixel grid.
+
+    >>> layer_family("p4m").field.name, layer_family(None).field.name
+    ('regular(D4)', 'image')
+    """
+    return LayerFamily(None if name is None else grid_group("network", name))

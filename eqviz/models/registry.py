@@ -1,0 +1,172 @@
+"""The networks that have a name: a plain dictionary, built on request.
+
+Nothing is imported here but the standard library, so that listing names never loads torch.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from eqviz.errors import EqvizError
+from eqviz.models.arguments import brief
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MODELS: dict[str, str] = {
+    "p4cnn": "eqviz.models.cnn:p4cnn",
+    "p4mcnn": "eqviz.models.cnn:p4mcnn",
+    "z2cnn": "eqviz.models.cnn:z2cnn",
+    "p4resnet44": "eqviz.models.resnet:p4resnet44",
+    "p4mresnet44": "eqviz.models.resnet:p4mresnet44",
+    "z2resnet44": "eqviz.models.resnet:z2resnet44",
+    "p4resnet18": "eqviz.models.resnet:p4resnet18",
+    "p4mresnet18": "eqviz.models.resnet:p4mresnet18",
+    "z2resnet18": "eqviz.models.resnet:z2resnet18",
+}
+MIRRORED = frozenset({"p4mcnn", "p4mresnet44", "p4mresnet18"})
+MOST_PARAMETERS = 500_000_000
+
+
+def build_model(name: str, **arguments: object) -> "nn.Module":
+    """The network of that name in MODELS, built with its defaults and these keyword arguments, with fresh weights.
+
+    It is built first without memory (torch's meta device); weights come from torch's generator, so seed that before.
+    Raises EqvizError for an unknown name, unknown keywords, values of the wrong kind, and above 500 million parameters.
+
+    >>> build_model("p4cnn", in_channels=3).conv1.weight.shape
+    torch.Size([10, 3, 1, 3, 3])
+    >>> build_model("p4cnn", chanels=5)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    eqviz.errors.EqvizError: model p4cnn: expected in_channels=1, ...; found 'chanels'; did you mean channels?
+    """
+    constructor = _constructor(name)
+    accepted = _accepted(name, constructor, arguments)
+    _refuse_giants(name, constructor, accepted)
+    built: nn.Module = constructor(**accepted)
+    return built
+
+
+def model_group(name: str) -> str:
+    """The group by which to measure that network unless told otherwise; plain networks are measured by C4.
+
+    Raises EqvizError for an unknown name.
+
+    >>> model_group("p4mresnet44"), model_group("z2cnn")
+    ('D4', 'C4')
+    """
+    _target(name)
+    return "D4" if name in MIRRORED else "C4"
+
+
+def describe_models() -> list[dict[str, object]]:
+    """One row for every network: model, group, parameters (with default arguments), arguments, about.
+
+    >>> describe_models()[0]["model"]
+    'p4cnn'
+    """
+    rows: list[dict[str, object]] = []
+    for name in MODELS:
+        constructor = _constructor(name)
+        about = (inspect.getdoc(constructor) or "").split("\n")[0]
+        rows.append(
+            {
+                "model": name,
+                "group": model_group(name),
+                "parameters": _parameters(constructor, {}),
+                "arguments": _signature(constructor),
+                "about": about,
+            }
+        )
+    return rows
+
+
+def _target(name: str) -> str:
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        fix = f"did you mean {near[0]}?" if near else "see `eqviz list models`"
+        raise EqvizError("model", expected=f"one of {', '.join(MODELS)}", found=brief(name), fix=fix)
+    return MODELS[name]
+
+
+def _constructor(name: str) -> Callable[..., Any]:
+    module, _, attribute = _target(name).partition(":")
+    constructor: Callable[..., Any] = getattr(import_module(module), attribute)
+    return constructor
+
+
+def _signature(constructor: Callable[..., Any]) -> str:
+    return ", ".join(str(parameter.replace(annotation=inspect.Parameter.empty))
+                     for parameter in inspect.signature(constructor).parameters.values())  # fmt: skip
+
+
+def _accepted(name: str, constructor: Callable[..., Any], arguments: Mapping[str, object]) -> dict[str, object]:
+    """The arguments, each of the kind of its default; EqvizError for names or kinds that do not fit."""
+    parameters = inspect.signature(constructor).parameters
+    about, expected = f"model {name}", _signature(constructor)
+    catches_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [key for key in arguments if key not in parameters and not catches_all]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], parameters, n=1)
+        fix = f"did you mean {near[0]}?" if near else "leave it out"
+        raise EqvizError(about, expected=expected, found=brief(", ".join(unknown)), fix=fix)
+    missing = [
+        key for key, parameter in parameters.items()
+        if key not in arguments and parameter.default is inspect.Parameter.empty
+        and parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    ]  # fmt: skip
+    if missing:
+        raise EqvizError(about, expected=expected, found=f"no {', '.join(missing)}", fix="give it")
+    return {
+        key: _of_kind(f"{key} of {about}", value, parameters[key].default if key in parameters else None)
+        for key, value in arguments.items()
+    }
+
+
+def _of_kind(about: str, value: object, default: object) -> object:
+    """`value`, if it is of the same kind as `default`: a whole number, a number, text, or several whole numbers."""
+    if isinstance(default, bool | None) or default is inspect.Parameter.empty:
+        return value
+    if isinstance(default, int) and _whole(value):
+        return value
+    if isinstance(default, float) and (isinstance(value, float) or _whole(value)):
+        return value
+    if isinstance(default, str) and isinstance(value, str):
+        return value
+    if isinstance(default, tuple) and isinstance(value, list | tuple) and all(_whole(part) for part in value):
+        return tuple(value)
+    kinds = {int: "a whole number", float: "a number", str: "text", tuple: "several whole numbers"}
+    kind = next((words for kind, words in kinds.items() if isinstance(default, kind)), "another kind of value")
+    raise EqvizError(about, expected=f"{kind}, such as {default!r}", found=brief(value), fix="change it")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _refuse_giants(name: str, constructor: Callable[..., Any], arguments: Mapping[str, object]) -> None:
+    try:
+        count = _parameters(constructor, arguments)
+    except EqvizError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise EqvizError(
+            f"model {name}", expected="arguments it can be built with", found=str(error).split("\n")[0],
+            fix=f"it takes {_signature(constructor)}",
+        ) from error  # fmt: skip
+    if count > MOST_PARAMETERS:
+        raise EqvizError(
+            f"model {name}", expected=f"at most {MOST_PARAMETERS:,} parameters", found=f"{count:,}",
+            fix="make it narrower",
+        )  # fmt: skip
+
+
+def _parameters(constructor: Callable[..., Any], arguments: Mapping[str, object]) -> int:
+    """How many parameters it would have, counted without allocating them."""
+    import torch
+
+    with torch.device("meta"):
+        model: nn.Module = constructor(**arguments)
+    return sum(parameter.numel() for parameter in model.parameters())

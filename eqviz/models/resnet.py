@@ -1,0 +1,207 @@
+"""Pre-activation residual networks, over a group or plain, by one class.
+
+Source: He et al. 2016, Identity mappings in deep residual networks; group versions as in Cohen & Welling 2016, section
+8.2. The stem is one k3 p1 convolution without a pool, and every stage but the first starts with stride 2 (k3 p1 in the
+block, 1x1 in its shortcut). Such a stride is exact on odd sizes n and leaves (n + 1) / 2, so that three stages are
+exact on n = 1 mod 4 and four on n = 1 mod 8.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eqviz.errors import EqvizError
+from eqviz.groups.group import Group
+from eqviz.models.arguments import brief, whole_number
+from eqviz.models.families import LayerFamily, layer_family
+
+HEADS = ("coset_max", "flatten")
+
+
+class Block(nn.Module):
+    """Batch norm, ReLU, k3 p1 convolution, twice; added to its input: `(B, C, [|G|,] H, W)` to the same, or half of it.
+
+    Where stride or width change, the shortcut is a 1x1 convolution `downsample` of the first ReLU's output, otherwise
+    the input itself. Declares the field type of its sum.
+
+    Raises EqvizError for widths or strides that are not positive.
+    Source: He et al. 2016, figure 4(e).
+
+    >>> import torch
+    >>> Block(layer_family("p4"), 2, 3, stride=2)(torch.zeros(1, 2, 4, 9, 9)).shape
+    torch.Size([1, 3, 4, 5, 5])
+    """
+
+    kind = "block"
+
+    def __init__(self, layers: LayerFamily, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.bn1 = layers.normalisation(in_channels)
+        self.relu1 = layers.relu()
+        self.conv1 = layers.convolution(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = layers.normalisation(out_channels)
+        self.relu2 = layers.relu()
+        self.conv2 = layers.convolution(out_channels, out_channels, 3, padding=1, bias=False)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = layers.convolution(in_channels, out_channels, 1, stride=stride, bias=False)
+        self.field_type = layers.field
+
+    def forward(
+        self, features: Float[Tensor, "batch channel *group height width"]
+    ) -> Float[Tensor, "batch out *group new_height new_width"]:
+        """The shortcut plus the residual."""
+        active = self.relu1(self.bn1(features))
+        shortcut = features if self.downsample is None else self.downsample(active)
+        residual = self.conv2(self.relu2(self.bn2(self.conv1(active))))
+        return shortcut + residual  # type: ignore[no-any-return]  # modules give Any
+
+
+class ResNet(nn.Module):
+    """Pre-activation ResNet, plain for `group=None`: images `(B, in, H, W)` to class scores `(B, classes)`.
+
+    One stage of `blocks` blocks for every entry of `widths`. `head` comes after the mean over space: `coset_max` takes
+    the maximum over the group axis (invariant wherever the features are exact), `flatten` gives the linear layer all
+    C*|G| numbers, which breaks the symmetry at the very end. The plain network has no group axis: both are the same.
+
+    Raises EqvizError for a group off the pixel grid, widths that are not positive or an unknown head.
+
+    >>> import torch
+    >>> ResNet("p4", widths=(2, 4), blocks=1)(torch.zeros(5, 3, 9, 9)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        group: str | Group | None,
+        widths: Sequence[int],
+        blocks: int,
+        in_channels: int = 3,
+        classes: int = 10,
+        head: str = "coset_max",
+    ) -> None:
+        super().__init__()
+        if not widths or head not in HEADS:
+            found = f"head {brief(head)}" if widths else "no widths"
+            raise EqvizError(
+                "ResNet", expected=f"widths and a head of {' or '.join(HEADS)}", found=found, fix="change it"
+            )
+        whole_number("in_channels", in_channels)
+        for width in widths:
+            whole_number("widths", width)
+        layers = layer_family(group)
+        self.conv1 = layers.lifting(in_channels, widths[0], 3, padding=1, bias=False)
+        self.layers = nn.Sequential()
+        for stage, width in enumerate(widths):
+            before, stride = (widths[0], 1) if stage == 0 else (widths[stage - 1], 2)
+            first = Block(layers, before, width, stride)
+            rest = [Block(layers, width, width) for _ in range(blocks - 1)]
+            self.layers.append(layers.declared(nn.Sequential(first, *rest)))
+        self.bn1 = layers.normalisation(widths[-1])
+        self.relu = layers.relu()
+        self.global_pool = layers.global_pool()
+        self.head = layers.flatten() if head == "flatten" else layers.coset_max()
+        features = widths[-1] * (layers.fibre if head == "flatten" else 1)
+        self.fc = layers.linear(features, classes)
+        self.field_type = self.fc.field_type
+
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
+        """Class scores."""
+        features = self.relu(self.bn1(self.layers(self.conv1(images))))
+        return self.fc(self.head(self.global_pool(features)))  # type: ignore[no-any-return]  # modules give Any
+
+
+def _resnet44(group: str | None, widths: Sequence[int], in_channels: int, classes: int, head: str) -> ResNet:
+    return ResNet(group, _stages("resnet44", widths, 3), 7, in_channels, classes, head)
+
+
+def _resnet18(group: str | None, widths: Sequence[int], in_channels: int, classes: int, head: str) -> ResNet:
+    return ResNet(group, _stages("resnet18", widths, 4), 2, in_channels, classes, head)
+
+
+def _stages(name: str, widths: Sequence[int], stages: int) -> Sequence[int]:
+    if len(widths) != stages:
+        raise EqvizError(
+            f"widths of {name}", expected=f"{stages} of them, one for each stage", found=f"{len(widths)}",
+            fix=f"give {stages}",
+        )  # fmt: skip
+    return widths
+
+
+def p4resnet44(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (16, 32, 64), head: str = "coset_max"
+) -> ResNet:
+    """ResNet44 over quarter turns, exact on n = 1 mod 4 (histology: widths 4, 7, 14).
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> p4resnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 4, 1, 1])
+    """
+    return _resnet44("C4", widths, in_channels, classes, head)
+
+
+def p4mresnet44(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (12, 24, 48), head: str = "coset_max"
+) -> ResNet:
+    """ResNet44 over quarter turns and reflections, exact on n = 1 mod 4.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> p4mresnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 8, 1, 1])
+    """
+    return _resnet44("D4", widths, in_channels, classes, head)
+
+
+def z2resnet44(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (32, 64, 128), head: str = "coset_max"
+) -> ResNet:
+    """ResNet44 with ordinary convolutions.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> z2resnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 1, 1])
+    """
+    return _resnet44(None, widths, in_channels, classes, head)
+
+
+def p4resnet18(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (32, 64, 128, 256), head: str = "coset_max"
+) -> ResNet:
+    """ResNet18 over quarter turns, exact on n = 1 mod 8.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are four widths.
+
+    >>> p4resnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 4, 1, 1])
+    """
+    return _resnet18("C4", widths, in_channels, classes, head)
+
+
+def p4mresnet18(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (23, 46, 92, 184), head: str = "coset_max"
+) -> ResNet:
+    """ResNet18 over quarter turns and reflections, exact on n = 1 mod 8.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are four widths.
+
+    >>> p4mresnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 8, 1, 1])
+    """
+    return _resnet18("D4", widths, in_channels, classes, head)
+
+
+def z2resnet18(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (64, 128, 256, 512), head: str = "coset_max"
+) -> ResNet:
+    """ResNet18 with ordinary convolutions.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are four widths.
+
+    >>> z2resnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 1, 1])
+    """
+    return _resnet18(None, widths, in_channels, classes, head)
