@@ -1,0 +1,223 @@
+"""Field types: how a group acts on the activations of a layer.
+
+A field type is an immutable value with one method, `act`. A module declares the type of its output in an attribute
+`field_type` (see :func:`declare`); everything else in eqviz asks for nothing more.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from eqviz.errors import EqvizError
+from eqviz.fields.grid_action import act_on_maps
+from eqviz.groups.group import Element, Group, group
+from eqviz.groups.irreps import fibre_permutation
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+class FieldType(ABC):
+    """How elements of a group act on a tensor whose first axis is the batch. Actions are orthogonal."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name tables show, such as `regular(C4)`."""
+
+    @abstractmethod
+    def act(self, features: Tensor, element: Element) -> Tensor:
+        """rho(element) applied to `features` (batch, ...). Raises ValueError if the element is not in its group."""
+
+    @abstractmethod
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape (batch first) can be a field of this type."""
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Shape of a single channel of a tensor of this type and `shape`, with a batch of one.
+
+        Elements on the grid permute the entries of every channel in the same way. None where they do more than that.
+        """
+        del shape
+        return None
+
+    def represents(self, element: Element) -> bool:
+        """Whether this type knows how the element acts; types without a group axis know all of O(2)."""
+        del element
+        return True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@final
+@dataclass(frozen=True)
+class Invariant(FieldType):
+    """Nothing moves: class scores, pooled features."""
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return "invariant"
+
+    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+        del element
+        return features
+
+    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+        return len(shape) >= 1
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+        return (1,) * len(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Image(FieldType):
+    """Only pixels move: `(batch, ..., height, width)`, the trivial representation on the fibre."""
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return "image"
+
+    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+        return act_on_maps(features, element)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+        return len(shape) >= 3
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+        return (*(1,) * (len(shape) - 2), *shape[-2:])
+
+
+@final
+@dataclass(frozen=True)
+class Regular(FieldType):
+    """Pixels move and the group axis is permuted: (g f)(u) = f(g^-1 u).
+
+    Layouts: `(batch, channel, |G|, height, width)` and, without space, `(batch, channel, |G|)`; `flattened`:
+    `(batch, channel*|G|, height, width)` and `(batch, channel*|G|)`, the group axis running fastest.
+
+    >>> Regular(group("C4")).act(torch.tensor([[[1, 2, 3, 4]]]), group("C4").elements[1]).tolist()
+    [[[4, 1, 2, 3]]]
+    """
+
+    group: Group
+    flattened: bool = False
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return f"regular({self.group}{', flattened' if self.flattened else ''})"
+
+    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+        if self.flattened:
+            return self._act(self._unflattened(features), element).flatten(1, 2)
+        return self._act(features, element)
+
+    def _unflattened(self, features: Tensor) -> Tensor:
+        return features.reshape(len(features), -1, self.group.order, *features.shape[2:])
+
+    def _act(self, features: Tensor, element: Element) -> Tensor:
+        moved = act_on_maps(features, element) if features.dim() == 5 else features
+        if element == self.group.elements[0]:
+            return moved
+        return moved[:, :, list(_permutation(self.group, element))]
+
+    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+        if self.flattened:
+            return len(shape) in (2, 4) and shape[1] % self.group.order == 0
+        return len(shape) in (3, 5) and shape[2] == self.group.order
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+        return (1, self.group.order, *shape[2:]) if self.flattened else (1, 1, *shape[2:])
+
+    def represents(self, element: Element) -> bool:  # noqa: D102
+        return element in self.group
+
+
+@lru_cache(maxsize=1024)
+def _permutation(group: Group, element: Element) -> tuple[int, ...]:
+    return fibre_permutation(group, group.index(element))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Vector(FieldType):
+    """A representation by a user's own matrices, `(|G|, d, d)`, on the channel axis of `(batch, d)` or `(batch, d, height, width)`.
+
+    The matrices must be orthogonal and multiply as the group does (to 1e-6); EqvizError otherwise.
+    """  # noqa: E501
+
+    group: Group
+    matrices: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        matrices = np.asarray(self.matrices, dtype=np.float64)
+        object.__setattr__(self, "matrices", matrices)
+        order = self.group.order
+        if matrices.ndim != 3 or len(matrices) != order or matrices.shape[1] != matrices.shape[2]:
+            self._refuse(f"matrices of shape ({order}, d, d)", f"shape {matrices.shape}")
+        gram = matrices @ matrices.transpose(0, 2, 1)
+        if not np.allclose(gram, np.eye(matrices.shape[1]), atol=1e-6):
+            self._refuse("orthogonal matrices", "some that are not")
+        products = np.einsum("gij,hjk->ghik", matrices, matrices)
+        if not np.allclose(products, matrices[self.group.cayley], atol=1e-6):
+            self._refuse(f"matrices that multiply as {self.group} does", "a product that differs")
+
+    def _refuse(self, expected: str, found: str) -> None:
+        raise EqvizError(f"vector field of {self.group}", expected=expected, found=found, fix="check the matrices")
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return f"vector({self.group}, {self.matrices.shape[1]})"
+
+    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+        matrix = torch.as_tensor(self.matrices[self.group.index(element)], dtype=features.dtype, device=features.device)
+        moved = act_on_maps(features, element) if features.dim() == 4 else features
+        return torch.einsum("ij,bj...->bi...", matrix, moved)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+        return len(shape) in (2, 4) and shape[1] == self.matrices.shape[1]
+
+    def represents(self, element: Element) -> bool:  # noqa: D102
+        return element in self.group
+
+
+def field_type(name: str | FieldType) -> FieldType:
+    """The field type of that name: image, invariant, regular(G), regular(G, flattened).
+
+    >>> field_type("regular(p4m)").name
+    'regular(D4)'
+    """
+    if isinstance(name, FieldType):
+        return name
+    if name.strip() in ("image", "invariant"):
+        return Image() if name.strip() == "image" else Invariant()
+    regular = re.fullmatch(r"\s*regular\(\s*([^,]+?)\s*(,\s*flattened\s*)?\)\s*", name)
+    if regular:
+        return Regular(group(regular.group(1)), flattened=regular.group(2) is not None)
+    raise EqvizError(
+        "field type", expected="image, invariant, regular(G) or regular(G, flattened)", found=repr(name),
+        fix="choose one of these, with the group in place of G",
+    )  # fmt: skip
+
+
+def declare(module: AnyModule, field: str | FieldType) -> AnyModule:
+    """Say of which field type the output of `module` is; returns the module.
+
+    >>> declare(nn.ReLU(), "regular(C4)").field_type.name
+    'regular(C4)'
+    """
+    module.field_type = field_type(field)  # type: ignore[assignment]  # a plain attribute, not a parameter or module
+    return module
+
+
+def declared(module: nn.Module) -> FieldType | None:
+    """The field type that `module` declares for its output, or None."""
+    found = getattr(module, "field_type", None)
+    return found if isinstance(found, FieldType) else None
