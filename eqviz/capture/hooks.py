@@ -1,0 +1,145 @@
+"""Watching the layers of a model run, and leaving no trace."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from eqviz.errors import EqvizError
+from eqviz.fields.sums import LayerCall
+
+Watcher = Callable[[LayerCall, nn.Module, Tensor | None, Tensor], None]
+"""Called with the layer and its call, the module, its first input tensor and its output, before the next layer runs."""
+
+
+class Watch:
+    """Hooks on some layers of a model; :meth:`run` is a forward pass under them.
+
+    The watcher is called for every tensor a layer gives out; items of tuples and dicts get names such as
+    `head[logits]`. Calls are numbered within one forward pass.
+    """
+
+    def __init__(self, model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> None:
+        self._model = model
+        self._layers = layers
+        self._watcher = watcher
+        self._calls: Counter[str] = Counter()
+        self._last = "none"
+        self.ran: dict[str, None] = {}  # an ordered set
+        self.unusable: dict[LayerCall, str] = {}
+
+    def attach(self) -> list[RemovableHandle]:
+        """Register the hooks."""
+        return [module.register_forward_hook(self._hook(name)) for name, module in self._layers.items()]
+
+    def run(self, images: Tensor) -> None:
+        """One forward pass. What the model raises comes out as EqvizError that says after which layer."""
+        self._calls.clear()
+        self._last = "none"
+        try:
+            self._model(images)
+        except EqvizError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+            raise EqvizError(
+                "model", expected=f"a forward pass on images of shape {tuple(images.shape)}",
+                found=f"{reason[:300]} (last layer that ran: {self._last})",
+                fix="check the input size, the channels and the model's code",
+            ) from error  # fmt: skip
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            call = self._calls[name]
+            self._calls[name] += 1
+            self._last = name
+            self.ran[name] = None
+            source = next((item for item in inputs if isinstance(item, Tensor)), None)
+            found = False
+            for suffix, tensor in tensors_in(output):
+                found = True
+                if not tensor.is_floating_point():
+                    self.unusable[LayerCall(name + suffix, call)] = f"its output is {tensor.dtype}, not floating point"
+                    continue
+                self._watcher(LayerCall(name + suffix, call), module, source, tensor.detach())
+            if not found:
+                self.unusable[LayerCall(name, call)] = f"its output is a {type(output).__name__} with no tensor in it"
+
+        return hook
+
+
+def tensors_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in an output, with the place of each in tuples, lists and dicts, such as `[0]` or `[logits]`."""
+    if isinstance(output, Tensor):
+        yield suffix, output
+    elif isinstance(output, Mapping):
+        for key, item in output.items():
+            yield from tensors_in(item, f"{suffix}[{key}]")
+    elif isinstance(output, list | tuple):
+        for place, item in enumerate(output):
+            yield from tensors_in(item, f"{suffix}[{place}]")
+
+
+@contextmanager
+def watching(model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> Iterator[Watch]:
+    """A :class:`Watch` on a model that is in evaluation mode, without gradients and in full precision.
+
+    On the way out, also after an error, hooks are removed and the train or eval mode of every module, the grad mode
+    and the precision settings are as before.
+    """
+    watch = Watch(model, layers, watcher)
+    modes = [(module, module.training) for module in model.modules()]
+    handles: list[RemovableHandle] = []
+    try:
+        model.eval()
+        handles += watch.attach()
+        with torch.no_grad(), full_precision():
+            yield watch
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32, no bfloat16 products and no autocast while this lasts: they raise the rounding floor by far.
+
+    Raises EqvizError if both of torch's ways to set the precision of float32 were used: it then cannot be read.
+    """
+    try:
+        convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        raise EqvizError(
+            "float32 precision", expected="settings by allow_tf32 and set_float32_matmul_precision",
+            found="settings by fp32_precision, which torch cannot mix with these", fix="leave fp32_precision as it was",
+        ) from error  # fmt: skip
+    try:
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
+
+
+def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and floating dtype of a model's weights, or of its buffers; CPU and float32 for one with neither.
+
+    Raises EqvizError if they are spread over several devices or dtypes.
+    """
+    found = {(p.device, p.dtype) for p in model.parameters() if p.is_floating_point()}
+    found = found or {(b.device, b.dtype) for b in model.buffers() if b.is_floating_point()}
+    if len(found) > 1:
+        shown = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in found))
+        raise EqvizError(
+            "model", expected="weights of one dtype on one device", found=shown,
+            fix="move the model with model.to(device, dtype)",
+        )  # fmt: skip
+    return found.pop() if found else (torch.device("cpu"), torch.float32)

@@ -1,0 +1,130 @@
+"""Which layers of a model are meant, and what each of them is."""
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping
+
+from torch import nn
+from torch.nn.modules.activation import MultiheadAttention
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.pooling import (
+    _AdaptiveAvgPoolNd,
+    _AdaptiveMaxPoolNd,
+    _AvgPoolNd,
+    _LPPoolNd,
+    _MaxPoolNd,
+)
+
+from eqviz.errors import EqvizError
+from eqviz.fields.field_types import FieldType, declared, field_type
+
+OUTPUT = "(output)"
+"""The layer name of the model itself, whose path is empty."""
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
+    ("convolution", (_ConvNd,)),
+    ("pooling", (_AvgPoolNd, _MaxPoolNd, _LPPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd)),
+    ("normalisation", (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)),
+    ("dropout", (_DropoutNd,)),
+    ("linear", (nn.Linear, nn.Bilinear)),
+    ("block", (MultiheadAttention,)),
+)
+
+
+def layer_names(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module of the model by its path, the model itself as `(output)`, last."""
+    names = {path: module for path, module in model.named_modules() if path}
+    return {**names, OUTPUT: model}
+
+
+def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn.Module]:
+    """The layers whose path matches a glob, or any of several (also separated by commas in one text).
+
+    Containers that only pass on what their last child gives (Sequential and the like) are left out unless they are
+    named in full. Raises EqvizError, with near names, for a glob that matches nothing.
+
+    >>> list(select_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "0, (output)"))
+    ['0', '(output)']
+    """
+    known = layer_names(model)
+    selected = set()
+    for glob in split_globs(layers):
+        matched = [name for name in known if matches(name, glob)]
+        matched = [name for name in matched if name == glob or not _only_contains(name, known[name])]
+        if not matched:
+            raise EqvizError(
+                "layers", expected="names or globs of layers in the model", found=repr(glob),
+                fix=f"near names are {', '.join(near_names(glob, known))}",
+            )  # fmt: skip
+        selected.update(matched)
+    if not selected:
+        raise EqvizError(
+            "layers", expected="at least one name or glob of a layer", found="none", fix="give '*' for all layers"
+        )
+    return {name: module for name, module in known.items() if name in selected}
+
+
+def split_globs(layers: str | Iterable[str]) -> list[str]:
+    """The single names and globs in a text with commas or an iterable."""
+    return [part.strip() for part in (layers.split(",") if isinstance(layers, str) else layers)]
+
+
+def matches(name: str, glob: str) -> bool:
+    """Whether a layer name matches this glob; brackets may also stand for themselves, as in `head[0]`.
+
+    >>> matches("head[0]", "he*[0]"), matches("conv1", "conv[12]"), matches("conv1", "conv")
+    (True, True, False)
+    """
+    return fnmatch.fnmatchcase(name, glob) or fnmatch.fnmatchcase(name, glob.replace("[", "[[]"))
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to five known layer names that look like `name`; the first few if none does."""
+    names = list(known)
+    return difflib.get_close_matches(name.replace("*", ""), names, n=5, cutoff=0.4) or names[:5]
+
+
+def _only_contains(name: str, module: nn.Module) -> bool:
+    own_forward = type(module).forward not in {container.forward for container in _CONTAINERS}
+    return name != OUTPUT and isinstance(module, _CONTAINERS) and not own_forward
+
+
+def layer_kind(name: str, module: nn.Module) -> str:
+    """What a layer is: its own attribute `kind` if it has one, else by its class."""
+    if name.startswith(OUTPUT):
+        return "output"
+    own = getattr(module, "kind", None)
+    if isinstance(own, str):
+        return own
+    for kind, classes in _KINDS:
+        if isinstance(module, classes):
+            return kind
+    if type(module).__module__ == "torch.nn.modules.activation":
+        return "activation"
+    return "block" if any(True for _ in module.children()) else "other"
+
+
+def resolve_field(
+    name: str, module: nn.Module, shape: tuple[int, ...], given: Mapping[str, str | FieldType]
+) -> tuple[FieldType, str]:
+    """The field type of a layer's output and where it comes from: given, declared or by shape.
+
+    `given` maps globs of layer names to field types; the last one that matches counts. Undeclared maps
+    (batch, channel, height, width) are taken as images and (batch, feature) as invariant, and the tables say so;
+    for any other shape EqvizError asks for a declaration.
+    """
+    for glob, field in reversed(list(given.items())):
+        if matches(name, glob):
+            return field_type(field), "given"
+    own = declared(module)
+    if own is not None:
+        return own, "declared"
+    if len(shape) in (2, 4):
+        return field_type("image" if len(shape) == 4 else "invariant"), "by shape"
+    raise EqvizError(
+        f"layer {name}", expected="a declared field type", found=f"none, and activations of shape {shape}",
+        fix=f"say how the group acts on it, as in fields={{'{name}': 'regular(C4)'}}",
+    )  # fmt: skip
