@@ -1,0 +1,85 @@
+"""The symmetry of one network, layer by layer: orbit statistics in float32 and float64, and the rounding floor."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from eqviz.capture.orbit_capture import capture
+from eqviz.capture.precision import in_float64, rounding_energy
+from eqviz.fields.field_types import FieldType
+from eqviz.fields.statistics import OrbitStatistics
+from eqviz.fields.sums import LayerCall
+from eqviz.groups.group import Group
+
+FLOOR_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """What is measured of one network: `single` in its own dtype, `double` in float64 on the same images.
+
+    `rounding` is the energy of the rounding error of each layer, |Phi - Phi_64|^2 / |Phi_64|^2.
+    """
+
+    single: OrbitStatistics
+    double: OrbitStatistics
+    rounding: Mapping[LayerCall, float]
+
+    def equivariance(self) -> pd.DataFrame:
+        """The table `equivariance`, with `floor`: the breaking fraction that rounding alone gives in that layer.
+
+        Rounding errors of energy r on the elements of an orbit are independent, so their breaking fraction is
+        r (1 - 1/|G|).
+        """
+        table = self.single.equivariance()
+        share = 1 - 1 / self.single.group.order
+        keys = [LayerCall(layer, call) for layer, call in zip(table["layer"], table["call"], strict=True)]
+        return table.assign(floor=[share * self.rounding.get(key, float("nan")) for key in keys])
+
+    def equivariance_elements(self) -> pd.DataFrame:
+        """The table `equivariance_elements`."""
+        return self.single.equivariance_elements()
+
+    def spectrum(self) -> pd.DataFrame:
+        """The table `spectrum`."""
+        return self.single.spectrum()
+
+    def subgroups(self) -> pd.DataFrame:
+        """The table `subgroups`; a subgroup survives if its residual falls from float32 to float64 as rounding does."""
+        return self.single.subgroups(double=self.double)
+
+
+def measure_symmetry(
+    model: nn.Module,
+    images: Any,
+    group: str | Group = "p4",
+    layers: str | Iterable[str] = "*",
+    fields: Mapping[str, str | FieldType] | None = None,
+    batch_size: int = 64,
+    *,
+    mask: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Symmetry:
+    """Capture a network's orbit statistics in its own dtype and in float64, and its rounding floor on a few images.
+
+    Arguments as in `eqviz.capture`. Costs about four times a capture in float32 alone. `progress` is called with the
+    number of images done, over both passes.
+
+    >>> import torch
+    >>> found = measure_symmetry(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(2, 1, 8, 8), "C4")
+    >>> found.subgroups().query("layer == '0'")["survives"].tolist()
+    [True, False, False]
+    """
+    done = 0
+
+    def second(images_done: int) -> None:
+        if progress is not None:
+            progress(done + images_done)
+
+    single = capture(model, images, group, layers, fields, batch_size, mask=mask, progress=second)
+    done = single.images
+    double = capture(in_float64(model), images, group, layers, fields, batch_size, mask=mask, progress=second)
+    return Symmetry(single, double, rounding_energy(model, images[:FLOOR_IMAGES], layers, batch_size))
