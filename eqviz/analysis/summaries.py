@@ -11,7 +11,10 @@ from scipy import stats
 from eqviz.groups.group import group
 from eqviz.tables import LAYER_KEYS, MODEL_KEYS, concatenate, conform
 
-Interval = Literal["t", "bootstrap"]
+Interval = Literal["auto", "t", "bootstrap", "range"]
+FEWEST_FOR_T = 3
+"""With two seeds the 95% t interval is 18 standard errors wide and says nothing; `auto` then gives their range."""
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
@@ -19,30 +22,31 @@ ROTATION = ("angle", "reflected", "grid", "mask", "fill")
 LAYER_TRAITS = ("kind", "subsamples")
 
 
-def interval_over_seeds(
-    values: npt.NDArray[np.float64], method: Interval = "t", *, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Confidence interval of the mean over seeds; (NaN, NaN) for fewer than two values.
+def interval_over_seeds(values: npt.NDArray[np.float64], method: Interval = "auto") -> tuple[float, float, str]:
+    """Lower and upper bound around the mean over seeds, and what they are; (NaN, NaN, 'none') for a single value.
 
-    `t`: mean +- t s / sqrt(n) with Student's t on n - 1 degrees of freedom. `bootstrap`: percentiles of the means of
-    2,000 resamples (fixed seed); with few seeds it is too narrow, and t is the honest choice.
+    `t`: the 95% confidence interval mean +- t s / sqrt(n), with Student's t on n - 1 degrees of freedom. `bootstrap`:
+    the 95% percentile interval of the means of 2,000 resamples (fixed seed); with few seeds it is too narrow. `range`:
+    lowest and highest value, no confidence interval. `auto`: `t` from three values on, else `range`.
 
-    >>> interval_over_seeds(np.array([0.9, 0.9, 0.9]))
-    (0.9, 0.9)
+    >>> interval_over_seeds(np.array([0.25, 0.75]))
+    (0.25, 0.75, 'range over seeds')
     """
     n = len(values)
     if n < 2:
-        return float("nan"), float("nan")
-    mean = float(values.mean())
-    if method == "t":
-        half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-        return mean - half, mean + half
-    means = np.random.default_rng(0).choice(values, size=(RESAMPLES, n)).mean(1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+        return float("nan"), float("nan"), "none"
+    if method == "range" or (method == "auto" and n < FEWEST_FOR_T):
+        return float(values.min()), float(values.max()), "range over seeds"
+    if method == "bootstrap":
+        means = np.random.default_rng(0).choice(values, size=(RESAMPLES, n)).mean(1)
+        low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return float(low), float(high), f"{CONFIDENCE:.0%} bootstrap interval over seeds"
+    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    return mean - half, mean + half, f"{CONFIDENCE:.0%} t interval over seeds"
 
 
-def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, interval: Interval = "t") -> pd.DataFrame:
+def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, interval: Interval = "auto") -> pd.DataFrame:
     """Mean, standard deviation (ddof 1), interval and number of seeds of a column, for every group of rows `by`.
 
     The column is a fraction, and the interval is cut to 0..1.
@@ -50,29 +54,21 @@ def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, interval: 
     rows = []
     for keys, part in table.groupby(list(by), sort=False, observed=True, dropna=False):
         values = part[value].to_numpy(dtype=np.float64)
-        low, high = np.clip(interval_over_seeds(values, interval), 0.0, 1.0)
+        low, high, name = interval_over_seeds(values, interval)
         spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-        row = dict(zip(by, keys, strict=True))
-        rows.append(
-            {
-                **row,
-                "mean": float(values.mean()),
-                "std": spread,
-                "low": float(low),
-                "high": float(high),
-                "n_seeds": len(values),
-            }
-        )
-    name = f"{CONFIDENCE:.0%} {'t' if interval == 't' else 'bootstrap'} interval over seeds"
-    return pd.DataFrame(rows).assign(interval=name)
+        bounds = {"low": float(np.clip(low, 0, 1)), "high": float(np.clip(high, 0, 1))}
+        keyed = dict(zip(by, keys, strict=True))
+        measured = {"mean": float(values.mean()), "std": spread, **bounds, "n_seeds": len(values), "interval": name}
+        rows.append({**keyed, **measured})
+    return pd.DataFrame(rows)
 
 
-def accuracy_summary(accuracy: pd.DataFrame, *, interval: Interval = "t") -> pd.DataFrame:
+def accuracy_summary(accuracy: pd.DataFrame, *, interval: Interval = "auto") -> pd.DataFrame:
     """The table `accuracy_summary`: accuracy for every angle, over seeds."""
     return conform(over_seeds(accuracy, "accuracy", (*MODEL_KEYS, *ROTATION), interval=interval), "accuracy_summary")
 
 
-def accuracy_overview(accuracy: pd.DataFrame, *, interval: Interval = "t") -> pd.DataFrame:
+def accuracy_overview(accuracy: pd.DataFrame, *, interval: Interval = "auto") -> pd.DataFrame:
     """The table `accuracy_overview`: upright and rotated accuracy of every network, over seeds.
 
     Exact and interpolated angles never share a mean: `mean of quarter turns` is over 0, 90, 180 and 270 degrees,

@@ -259,5 +259,5 @@ def _subsamples(module: nn.Module, source: Tensor | None, output: Tensor) -> boo
         return False
     stride = getattr(module, "stride", None)
     if isinstance(stride, int | tuple):
-        return max(stride if isinstance(stride, tuple) else (stride,)) > 1
+        return bool(max(stride if isinstance(stride, tuple) else (stride,)) > 1)
     return bool(output.shape[-2] > 1 and 2 * output.shape[-2] <= source.shape[-2] + 1)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 Array = npt.NDArray[np.float64]
 LONGEST_ROW = 1024
+ENTRIES_IN_CACHE = 2**20
 
 
 class LayerCall(NamedTuple):
@@ -80,17 +81,19 @@ def reduce_orbit(aligned: Float[Tensor, "element batch ..."]) -> OrbitSums:
     order, batch = aligned.shape[:2]
     values = aligned if aligned.dtype in (torch.float32, torch.float64) else aligned.float()
     rows = values.reshape(order, batch, -1, _row_length(aligned.shape[2:]))
+    norms, differences = torch.zeros(2, batch, order, dtype=torch.float64)
     distances = torch.zeros(batch, order, order, dtype=torch.float64)
-    differences = torch.zeros(batch, order, dtype=torch.float64)
-    room = torch.empty_like(rows[1:])  # used again for every g: fresh memory costs more than the subtraction
-    for g in range(order - 1):
-        difference = torch.sub(rows[g + 1 :], rows[g], out=room[g:])
-        squared = _sum_of_squares(difference)
-        distances[:, g, g + 1 :] = squared
-        distances[:, g + 1 :, g] = squared
-        if g == 0:
-            differences[:, 1:] = _sum_of_magnitudes(difference.abs_())
-    norms, magnitude = _sum_of_squares(rows), _sum_of_magnitudes(rows[:1].abs())[:, 0]
+    magnitude = torch.zeros(batch, dtype=torch.float64)
+    for part in torch.split(rows, _rows_at_once(rows), dim=2):
+        room = torch.empty_like(part[1:])  # used again for every g: fresh memory costs more than the subtraction
+        for g in range(order - 1):
+            difference = torch.sub(part[g + 1 :], part[g], out=room[g:])
+            distances[:, g, g + 1 :] += _sum_of_squares(difference)
+            if g == 0:
+                differences[:, 1:] += _sum_of_magnitudes(difference.abs_())
+        norms += _sum_of_squares(part)
+        magnitude += _sum_of_magnitudes(part[:1].abs())[:, 0]
+    distances = distances + distances.mT
     return OrbitSums(norms.numpy(), distances.numpy(), differences.numpy(), magnitude.numpy(), batch)
 
 
@@ -102,6 +105,12 @@ def _row_length(shape: tuple[int, ...]) -> int:
             break
         length *= size
     return length
+
+
+def _rows_at_once(rows: Float[Tensor, "element batch row entry"]) -> int:
+    """How many rows, at least one, so that they and their differences stay in the cache; on a GPU all of them."""
+    order, batch, count, length = rows.shape
+    return max(1, ENTRIES_IN_CACHE // (order * batch * length)) if rows.is_cpu else max(1, count)
 
 
 def _sum_of_squares(rows: Float[Tensor, "element batch row entry"]) -> Float[Tensor, "batch element"]:

@@ -222,7 +222,8 @@ class Group:
 def group(name: str | Group) -> Group:
     """The group of that name: C1, C2, C4, D1, D2, D4, C<N>; p4 and p4m for C4 and D4; settings as in D1(transpose).
 
-    D1 alone is D1(left-right), D2 alone is D2(axes). Every group is found again by its own name. Raises EqvizError for any other name.
+    D1 alone is D1(left-right), D2 alone is D2(axes). Every group is found again by its own name. Raises EqvizError for
+    any other name.
 
     >>> group("p4m").name, group("C8").on_grid, group("D1").name
     ('D4', False, 'D1(left-right)')

@@ -424,6 +424,29 @@ def test_a_layer_that_is_a_batch_only_by_chance_is_left_out_altogether():
     assert found.equivariance(per_sample=True)["layer"].unique().tolist() == ["(output)"]
 
 
+class Moody(nn.Module):
+    """`extra` is left out of the second forward pass: half an orbit of the first image, whole ones of the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.extra = nn.Identity()
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += 1
+        return x if self.passes == 2 else self.extra(x)
+
+
+def test_half_an_orbit_never_mixes_with_the_next_images():
+    images = torch.rand(3, 1, 3, 5)
+    found = capture(Moody(), images, "D4", batch_size=1)
+    sums = found.layers[LayerCall("extra", 0)].sums
+    assert sums.images == 2
+    assert not sums.distances.any()
+    # float32 squares of 15 numbers an image
+    np.testing.assert_allclose(sums.norms, [float(images[1:].double().square().sum())] * 8, rtol=1e-6)
+
+
 def test_depth_counts_execution_and_subsampling_is_seen():
     class Backwards(nn.Module):
         def __init__(self):
@@ -441,6 +464,25 @@ def test_depth_counts_execution_and_subsampling_is_seen():
         ["(output)", 3, "output", False],
     ]  # fmt: skip
     assert list(table["layer"].cat.categories) == ["first", "pool", "last", "(output)"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "subsamples"),
+    [
+        (nn.Conv2d(1, 1, 3, stride=2, padding=1), True),
+        (nn.Conv2d(1, 1, (1, 3), stride=(1, 2)), True),
+        (nn.Conv2d(1, 1, 3), False),  # a valid convolution cuts the border and visits every position
+        (nn.MaxPool2d(3, stride=1), False),
+        (nn.AdaptiveAvgPool2d(2), True),
+        (nn.AdaptiveAvgPool2d(1), False),
+        (nn.Identity(), False),
+        (nn.Flatten(), False),
+    ],
+    ids=str,
+)
+def test_what_subsamples(layer, subsamples):
+    found = capture(nn.Sequential(layer), torch.rand(2, 1, 5, 5), "C1", layers="0").equivariance()
+    assert found["subsamples"].tolist() == [subsamples]
 
 
 def test_dead_and_infinite_layers_have_a_note_and_no_ratio():
