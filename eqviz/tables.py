@@ -90,12 +90,14 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     missing = [column for column in wanted if column not in table.columns]
     if missing:
         raise EqvizError(
-            f"table {name}", expected=f"columns {', '.join(wanted)}", found=f"none of {', '.join(missing)}",
+            f"table {name}", expected=f"columns {', '.join(wanted)}", found=f"a table without {', '.join(missing)}",
             fix="pass the table as eqviz made it",
         )  # fmt: skip
     ordered = table.loc[:, list(wanted)].reset_index(drop=True)
     if "layer" in wanted:
-        ordered["layer"] = pd.Categorical(ordered["layer"], categories=execution_order(ordered), ordered=True)
+        ordered["layer"] = pd.Categorical(
+            ordered["layer"].astype(str), categories=execution_order(ordered), ordered=True
+        )
     ordered.attrs["table"] = name
     return ordered
 

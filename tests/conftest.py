@@ -8,3 +8,39 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook("eqviz", "beartype.beartype")
+
+import shutil
+
+import pytest
+
+STUDY = {
+    "name": "study",
+    "seeds": [0, 1],
+    "data": {"source": "digits", "train_limit": 60, "test_limit": 20},
+    "training": {"epochs": 1, "batch_size": 20, "learning_rate": 0.01},
+    "runs": [
+        {"model": "p4cnn", "input_size": 8, "arguments": {"channels": 2}},
+        {"model": "p4cnn", "input_size": 9, "arguments": {"channels": 2}},
+        {"model": "z2cnn", "input_size": 8, "arguments": {"channels": 2}},
+    ],
+}
+"""An exact network, one whose pool leaves a row over, and a plain one; two seeds each."""
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """A folder of trained runs, measured once a worker; not to be changed."""
+    from eqviz.studies.recipes import parse_recipe
+    from eqviz.studies.training import train_recipe
+
+    folder = tmp_path_factory.mktemp("study") / "runs"
+    train_recipe(parse_recipe(STUDY, "study.toml"), folder, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def spoilt(study, tmp_path):
+    """A folder with a copy of one run, to be changed."""
+    folder = tmp_path / "runs"
+    shutil.copytree(study / "p4cnn-9-seed0", folder / "p4cnn-9-seed0")
+    return folder

@@ -50,13 +50,13 @@ class Rotation:
 
 
 def rotations(angles: Sequence[float] = EVERY_TEN_DEGREES, *, reflections: bool = True) -> tuple[Rotation, ...]:
-    """The given angles, and the four quarter turns of the reflected image.
+    """The given angles, each once and within 0 to 360 degrees, and the four quarter turns of the reflected image.
 
     >>> len(rotations()), len(rotations((0.0, 90.0), reflections=False))
     (40, 2)
     """
     mirrored = [Rotation(angle, reflected=True) for angle in QUARTER_TURNS] if reflections else []
-    return (*(Rotation(float(angle) % 360) for angle in dict.fromkeys(angles)), *mirrored)
+    return (*dict.fromkeys(Rotation(float(angle) % 360) for angle in angles), *mirrored)
 
 
 def accuracy_tables(
@@ -77,12 +77,17 @@ def accuracy_tables(
     Images are in their own units (0 to 1); they are rotated, with `fill` beyond their edge, masked to the inscribed
     disc if asked for, and only then normalised. `accuracy` is the fraction of images whose largest score is that of
     their label, `balanced_accuracy` the mean of that fraction over the classes that occur. `progress` is called with
-    the number of conditions done. Raises EqvizError if the model does not give one score a class.
+    the number of conditions done. Raises EqvizError if the model fails or does not give one score a class.
     """
     overall, by_class = [], []
-    with watching(model, {}, _ignore):
+    device, dtype = placement(model)
+    with watching(model, {}, _ignore) as watch:
+
+        def scores(batch: Tensor) -> Any:
+            return watch.run(batch.to(device, dtype))
+
         for done, condition in enumerate(conditions, start=1):
-            predicted = predict(model, images, len(classes), condition, normalise, mask, fill, batch_size)
+            predicted = predict(scores, images, len(classes), condition, normalise, mask, fill, batch_size)
             keys = {
                 "angle": condition.angle, "reflected": condition.reflected, "grid": condition.grid, "mask": mask,
                 "fill": fill,
@@ -95,7 +100,7 @@ def accuracy_tables(
 
 
 def predict(
-    model: nn.Module,
+    network: Callable[[Tensor], Any],
     images: Tensor,
     classes: int,
     condition: Rotation,
@@ -104,13 +109,12 @@ def predict(
     fill: float,
     batch_size: int,
 ) -> npt.NDArray[np.int64]:
-    """The class with the largest score for every image under a condition. The model must be in evaluation mode."""
-    device, dtype = placement(model)
+    """The class with the largest score for every image under a condition; `network` gives the scores of a batch."""
     found = []
     for batch in torch.split(images, batch_size):
         moved = condition.of(batch, fill)
         shown = mask_disc(moved, fill=fill) if mask else moved
-        scores = class_scores(model(normalise(shown).to(device, dtype)), len(batch), classes)
+        scores = class_scores(network(normalise(shown)), len(batch), classes)
         found.append(scores.argmax(1).cpu())
     return np.asarray(torch.cat(found).numpy(), dtype=np.int64)
 

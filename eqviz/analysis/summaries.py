@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from eqviz.groups.group import group
-from eqviz.tables import LAYER_KEYS, MODEL_KEYS, concatenate, conform
+from eqviz.tables import LAYER_KEYS, MODEL_KEYS, RUN_KEYS, concatenate, conform
 
 Interval = Literal["auto", "t", "bootstrap", "range"]
 FEWEST_FOR_T = 3
@@ -93,12 +93,12 @@ def _over_layers(
 ) -> pd.DataFrame:
     by = [*MODEL_KEYS, *LAYER_KEYS, *extra]
     grouped = table.groupby(by, sort=False, observed=True, dropna=False)
-    return grouped.agg(**columns, n_seeds=("seed", "nunique")).reset_index()
+    return grouped.agg(**columns, n_seeds=("run", "nunique")).reset_index()
 
 
 def with_traits(table: pd.DataFrame, equivariance: pd.DataFrame) -> pd.DataFrame:
     """A table by layer with the columns `kind` and `subsamples` of the equivariance table joined on."""
-    keys = ["run", "epoch", "group", "layer", "call"]
+    keys = [*RUN_KEYS, "layer", "call"]
     traits = equivariance[[*keys, *LAYER_TRAITS]].drop_duplicates(keys).astype({"layer": str})
     return table.astype({"layer": str}).merge(traits, on=keys, how="left")
 
@@ -139,8 +139,10 @@ def subgroups_summary(subgroups: pd.DataFrame, equivariance: pd.DataFrame) -> pd
 def networks_summary(equivariance: pd.DataFrame, subgroups: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
     """The table `networks`: one row a network with its verdict, first broken layer, breaking and accuracy over seeds.
 
-    `surviving` is the largest subgroup that survives at the output in every seed (several are joined by `and`),
-    `exact` whether that is the whole group, `first_broken` the first layer that is not exact in some seed.
+    `surviving` is the largest subgroup that survives at the output (the last layer measured) in every seed (several
+    are joined by `and`), `exact` whether that is the whole group, `first_broken` the first layer that is not exact in
+    some seed. Layers that are dead or undecided do not count as broken. `breaking_fraction` and `floor` are those of
+    the output under the whole group, which for C8 and the like includes its interpolated elements.
     """
     layers = subgroups_summary(subgroups, equivariance)
     breaking = equivariance_summary(equivariance)
@@ -159,7 +161,7 @@ def _verdict(layers: pd.DataFrame, group: str) -> dict[str, object]:
     surviving = output.loc[output["survives"].fillna(False).astype(bool), "subgroup"].tolist()
     whole = layers[layers["subgroup"] == group]
     answer = output.loc[output["subgroup"] == group, "survives"].iloc[0]
-    broken = whole.loc[~whole["survives"].fillna(True).astype(bool), "layer"]
+    broken = whole.loc[~whole["survives"].fillna(True).astype(bool)].sort_values("depth")["layer"]
     return {
         "exact": "undecided" if pd.isna(answer) else ("yes" if answer else "no"),
         "surviving": " and ".join(_largest(surviving)),
@@ -174,7 +176,7 @@ def _largest(names: list[str]) -> list[str]:
 
 
 def _at_output(breaking: pd.DataFrame) -> dict[str, float]:
-    output = breaking[breaking["depth"] == breaking["depth"].max()]
+    output = breaking[breaking["depth"] == breaking["depth"].max()].sort_values("grid")  # first the whole group's row
     return {"breaking_fraction": float(output["breaking_fraction"].iloc[0]), "floor": float(output["floor"].iloc[0])}
 
 

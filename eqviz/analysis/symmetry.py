@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from eqviz.capture.orbit_capture import capture
+from eqviz.capture.orbit_capture import capture, image_batches
 from eqviz.capture.precision import in_float64, rounding_energy
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.statistics import OrbitStatistics
@@ -32,12 +32,16 @@ class Symmetry:
         """The table `equivariance`, with `floor`: the breaking fraction that rounding alone gives in that layer.
 
         Rounding errors of energy r on the elements of an orbit are independent, so their breaking fraction is
-        r (1 - 1/|G|).
+        r (1 - 1/|G|), with the group whose breaking fraction the row has: its exact subgroup where `grid`.
         """
         table = self.single.equivariance()
-        share = 1 - 1 / self.single.group.order
-        keys = [LayerCall(layer, call) for layer, call in zip(table["layer"], table["call"], strict=True)]
-        return table.assign(floor=[share * self.rounding.get(key, float("nan")) for key in keys])
+        G = self.single.group
+        share = {True: 1 - 1 / G.exact_subgroup.order, False: 1 - 1 / G.order}
+        rows = zip(table["layer"], table["call"], table["grid"], strict=True)
+        floor = [
+            share[bool(grid)] * self.rounding.get(LayerCall(layer, call), float("nan")) for layer, call, grid in rows
+        ]
+        return table.assign(floor=floor)
 
     def equivariance_elements(self) -> pd.DataFrame:
         """The table `equivariance_elements`."""
@@ -65,8 +69,9 @@ def measure_symmetry(
 ) -> Symmetry:
     """Capture a network's orbit statistics in its own dtype and in float64, and its rounding floor on a few images.
 
-    Arguments as in `eqviz.capture`. Costs about four times a capture in float32 alone. `progress` is called with the
-    number of images done, over both passes.
+    Arguments as in `eqviz.capture`; `images` are gone through three times and must be the same each time: a tensor, an
+    array, or a DataLoader without random augmentation. Costs about four times a capture in float32 alone. `progress`
+    is called with the number of images done, over both passes.
 
     >>> import torch
     >>> found = measure_symmetry(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(2, 1, 8, 8), "C4")
@@ -82,4 +87,5 @@ def measure_symmetry(
     single = capture(model, images, group, layers, fields, batch_size, mask=mask, progress=second)
     done = single.images
     double = capture(in_float64(model), images, group, layers, fields, batch_size, mask=mask, progress=second)
-    return Symmetry(single, double, rounding_energy(model, images[:FLOOR_IMAGES], layers, batch_size))
+    few = next(image_batches(images, FLOOR_IMAGES))
+    return Symmetry(single, double, rounding_energy(model, few, layers, batch_size))

@@ -36,12 +36,12 @@ class Watch:
         """Register the hooks."""
         return [module.register_forward_hook(self._hook(name)) for name, module in self._layers.items()]
 
-    def run(self, images: Tensor) -> None:
-        """One forward pass. What the model raises comes out as EqvizError that says after which layer."""
+    def run(self, images: Tensor) -> Any:
+        """What the model returns in one forward pass; what it raises, as EqvizError that says after which layer."""
         self._calls.clear()
         self._last = "none"
         try:
-            self._model(images)
+            return self._model(images)
         except EqvizError:
             raise
         except Exception as error:

@@ -43,7 +43,7 @@ def capture(
     layers      globs of module paths; `(output)` is what the model returns
     fields      globs to field types, where the model does not declare how the group acts
     batch_size  images in one forward pass, the elements of the group included
-    mask        black out everything outside the inscribed disc first
+    mask        set everything outside the inscribed disc to 0 first (the mean of normalised images)
     per_sample  keep rows for each image too, in a temporary file
     progress    called with the number of images done after every batch
 

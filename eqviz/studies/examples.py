@@ -1,0 +1,76 @@
+"""One image seen through one layer of several networks: the feature maps that figures show."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from eqviz.capture.decomposition import decompose
+from eqviz.errors import EqvizError
+from eqviz.groups.group import group as named_group
+from eqviz.studies.measuring import test_images
+from eqviz.studies.measuring_settings import Settings, choose_device
+from eqviz.studies.run_folders import Run
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """What one layer of one run makes of one image x and of its moved copy g x.
+
+    image           (channel, height, width), values 0 to 1
+    element         g, in words
+    feature         one channel of f(x), (height, width)
+    aligned         the same channel of g^-1 f(g x)
+    relative_error  |g^-1 f(g x) - f(x)| / |f(x)| over the whole layer
+    """
+
+    run: str
+    layer: str
+    element: str
+    channel: int
+    image: Array
+    feature: Array
+    aligned: Array
+    relative_error: float
+
+
+def feature_example(run: Run, epoch: int, settings: Settings, layer: str, *, image: int = 0) -> Example:
+    """The example of one run: its test image number `image`, and the first element of the group that moves it.
+
+    Shown is the channel (at the identity of the group axis) with the most energy. Raises EqvizError for a layer
+    without maps, and for the trivial group.
+    """
+    group = named_group(settings.group or run.group)
+    if group.order == 1:
+        raise EqvizError("group", expected="a group that moves the image", found=group.name, fix="choose another group")
+    images = test_images(run, settings)
+    chosen = torch.from_numpy(images.images[image : image + 1])
+    model = run.build(epoch).to(choose_device(settings.device))
+    parts = decompose(model, run.normalisation.apply(chosen), layer, group, mask=settings.mask)
+    upright, moved = _maps(parts.aligned[0, 0], layer), _maps(parts.aligned[1, 0], layer)
+    channel = int(upright.flatten(1).double().square().sum(1).argmax())
+    error = (parts.aligned[1, 0] - parts.aligned[0, 0]).double().norm() / parts.aligned[0, 0].double().norm()
+    return Example(
+        run.name, layer, str(group.elements[1]), channel, _array(chosen[0]), _array(upright[channel]),
+        _array(moved[channel]), float(error),
+    )  # fmt: skip
+
+
+def _maps(features: Tensor, layer: str) -> Tensor:
+    """One map a channel, (channel, height, width), at the identity of the group axis if there is one."""
+    if features.dim() == 4:
+        return features[:, 0]
+    if features.dim() == 3:
+        return features
+    raise EqvizError(
+        f"layer {layer}", expected="feature maps", found=f"activations of shape {tuple(features.shape)}",
+        fix="choose a layer before the global pool",
+    )  # fmt: skip
+
+
+def _array(tensor: Tensor) -> Array:
+    return np.asarray(tensor.cpu().numpy(), dtype=np.float64)

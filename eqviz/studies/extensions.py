@@ -1,0 +1,26 @@
+"""Modules of the user's that register models, named by the user and by nobody else."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from eqviz.errors import EqvizError
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules by name, from the current folder too. Raises EqvizError for one that cannot be imported.
+
+    Only names given on the command line or in Python come here; nothing in a checkpoint folder does.
+    """
+    here = str(Path.cwd())
+    if names and here not in sys.path:
+        sys.path.insert(0, here)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # a script that ends itself must not end eqviz without a word
+            raise EqvizError(
+                f"--import {name}", expected="a module that can be imported",
+                found=f"{type(error).__name__}: {error}", fix="run from the folder that holds it, or mend the module",
+            ) from error  # fmt: skip

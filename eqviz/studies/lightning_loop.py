@@ -1,0 +1,229 @@
+"""The training loop, on lightning's Trainer; the one module that imports lightning (the extra `train`)."""
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+from eqviz.errors import EqvizError
+from eqviz.studies.settings import TrainingSettings
+from eqviz.studies.streams import own_randomness, stream_seed
+from eqviz.studies.training_data import Batches, TrainingData
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """A row of metrics: mean cross entropy (nats), accuracy (0..1) while training, accuracy on the watched images."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+AfterEpoch = Callable[[EpochResult, State], None]
+"""Called after every epoch with its result and the state of optimiser and schedule."""
+
+
+def fit(
+    network: nn.Module, data: TrainingData, settings: TrainingSettings, *, seed: int, device: str, done: int,
+    state: Mapping[str, Any] | None, after_epoch: AfterEpoch,
+) -> None:  # fmt: skip
+    """Train `network` in place from epoch `done` (0: from the start) to the last one.
+
+    `state` is that of optimiser and schedule after epoch `done`. torch's global random state is left as it was. Raises
+    EqvizError when the loss is no longer finite, KeyboardInterrupt when interrupted.
+    """
+    learner = _Learner(network, data, settings, seed, done, state, after_epoch)
+    accelerator, devices = _accelerator(device)
+    with _quiet(), own_randomness(), _interruptible():
+        trainer = Trainer(
+            max_epochs=settings.epochs - done, accelerator=accelerator, devices=devices, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False, plugins=[LightningEnvironment()],
+        )  # fmt: skip
+        trainer.fit(learner)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, data: TrainingData, batch_size: int) -> float:
+    """The fraction of the watched images classified correctly, in eval mode; the mode is put back afterwards."""
+    training, device = network.training, next(network.parameters()).device
+    network.eval()
+    try:
+        batches = zip(
+            torch.split(data.monitor_images, batch_size), torch.split(data.monitor_labels, batch_size), strict=True
+        )
+        correct = sum(int((network(x.to(device)).argmax(1) == y.to(device)).sum()) for x, y in batches)
+    finally:
+        network.train(training)
+    return correct / len(data.monitor_labels)
+
+
+class _Learner(LightningModule):
+    """Cross entropy, one optimiser, a schedule that steps with every batch, and sums of what was seen."""
+
+    def __init__(
+        self, network: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int, done: int,
+        state: Mapping[str, Any] | None, after_epoch: AfterEpoch,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.network = network
+        self.data = data
+        self.settings = settings
+        self.seed = seed
+        self.done = done
+        self.restored = state
+        self.after_epoch = after_epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, counted from 1 over all interruptions."""
+        return self.done + self.trainer.current_epoch + 1
+
+    def train_dataloader(self) -> Batches:
+        return Batches(self.data.images, self.data.labels, self.settings, self.seed, self.epoch)
+
+    def configure_optimizers(self) -> Any:
+        batches = len(Batches(self.data.images, self.data.labels, self.settings, self.seed, 1))
+        self.optimiser = _optimiser(self.network, self.settings)
+        self.schedule = _schedule(self.optimiser, self.settings, batches)
+        if self.restored is not None:
+            self._restore(self.restored)
+        if self.schedule is None:
+            return self.optimiser
+        return {"optimizer": self.optimiser, "lr_scheduler": {"scheduler": self.schedule, "interval": "step"}}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise EqvizError(
+                "resume.pt", expected="the state of an interrupted run", found="that of another optimiser or schedule",
+                fix="delete the run folder and train it again",
+            ) from error  # fmt: skip
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(stream_seed(self.seed, "dropout", self.epoch))
+        self.started = time.perf_counter()
+        self.learning_rate = float(self.optimiser.param_groups[0]["lr"])
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.losses: list[Tensor] = []
+        self.seen = 0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        images, labels = batch
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        self.losses.append(loss.detach() * len(labels))
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+        self.seen += len(labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        loss = float(torch.stack(self.losses).cpu().double().sum()) / self.seen
+        if not _finite(loss, self.network):
+            raise EqvizError(
+                f"training, epoch {self.epoch}", expected="a finite loss", found=f"{loss:g} or weights that are not",
+                fix="lower the learning rate",
+            )  # fmt: skip
+        watched = accuracy(self.network, self.data, self.settings.batch_size)
+        seconds = time.perf_counter() - self.started
+        trained = int(self.correct) / self.seen
+        result = EpochResult(self.epoch, loss, trained, watched, self.learning_rate, seconds)
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        self.after_epoch(result, {"optimiser": self.optimiser.state_dict(), "schedule": schedule})
+
+
+def _finite(loss: float, network: nn.Module) -> bool:
+    values = [torch.tensor(loss), *(value for value in network.state_dict().values() if value.is_floating_point())]
+    return all(bool(torch.isfinite(value).all()) for value in values)
+
+
+def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    weights, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(weights, rate, momentum=settings.momentum, weight_decay=decay)
+    return torch.optim.Adam(weights, rate, weight_decay=decay)
+
+
+def _schedule(
+    optimiser: torch.optim.Optimizer, settings: TrainingSettings, batches: int
+) -> lr_scheduler.LRScheduler | None:
+    """The schedule, in steps of one batch."""
+    schedule = settings.schedule
+    if schedule.kind == "steps":
+        return lr_scheduler.StepLR(optimiser, schedule.step * batches, schedule.gamma)
+    if schedule.kind == "milestones":
+        return lr_scheduler.MultiStepLR(optimiser, [epoch * batches for epoch in schedule.milestones], schedule.gamma)
+    if schedule.kind == "one_cycle":
+        steps = settings.epochs * batches
+        cycled = settings.optimiser == "adam" or settings.momentum > 0
+        return lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps, cycle_momentum=cycled)
+    return None
+
+
+def check_device(device: str) -> None:
+    """Raise EqvizError unless `device` is auto, or cpu, cuda, cuda:N or mps and there."""
+    _accelerator(device)
+
+
+def _accelerator(device: str) -> tuple[str, Any]:
+    """Lightning's words for a device; EqvizError for one that is not there."""
+    kind, _, index = device.partition(":")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        kind = next(name for name in ("cuda", "mps", "cpu") if there[name])
+    possible = there.get(kind, False) and (not index or (kind == "cuda" and index.isdigit()))
+    if not possible or (index and int(index) >= torch.cuda.device_count()):
+        held = ", ".join(name for name, is_there in there.items() if is_there)
+        raise EqvizError("device", expected=f"auto or a device of this machine: {held}", found=device, fix="use auto")
+    return kind, [int(index)] if index else 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without lightning's banners, log messages below WARNING, and its own use of what torch is about to rename."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interrupt stays an interrupt: lightning would turn it into an exit and ignore further ones."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,160 @@
+"""Measuring one run: which images, which settings, and what is taken from the cache."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from eqviz.analysis.accuracy import accuracy_tables, rotations
+from eqviz.analysis.symmetry import Symmetry, measure_symmetry
+from eqviz.data.images import LabelledImages
+from eqviz.data.registry import load_images
+from eqviz.fields.statistics import OrbitStatistics
+from eqviz.fields.sums import LayerCall
+from eqviz.studies.cache import Cache, cache_key
+from eqviz.studies.extensions import import_modules
+from eqviz.studies.measuring_settings import Settings, choose_device
+from eqviz.studies.provenance import code_fingerprint, file_fingerprint, model_fingerprints
+from eqviz.studies.run_folders import Run
+
+ACCURACY = "accuracy"
+SYMMETRY = "symmetry"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one run at one epoch; `reused` says which came from the cache."""
+
+    accuracy: pd.DataFrame
+    accuracy_classes: pd.DataFrame
+    symmetry: Symmetry
+    images: int
+    device: str
+    reused: tuple[str, ...]
+
+
+def test_images(run: Run, settings: Settings) -> LabelledImages:
+    """The test images of a run at its own input size, in units of 0 to 1."""
+    own = settings.data is None
+    source = run.data.source if settings.data is None else settings.data
+    root = settings.root if settings.root is not None else (run.data.root if own else None)
+    split = run.data.test_split if own else "test"
+    return load_images(
+        source, split, size=run.input_size, limit=settings.limit, seed=run.data.seed,
+        root=None if root is None else Path(root),
+    )  # fmt: skip
+
+
+def measure_run(
+    run: Run,
+    epoch: int,
+    settings: Settings,
+    cache: Cache,
+    *,
+    images: LabelledImages | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Measured:
+    """Accuracy and symmetry of one run at one saved epoch, from the cache where it has them.
+
+    `progress` is called with what is being measured and the fraction done. Raises EqvizError for weights or data that
+    cannot be used.
+    """
+    import_modules(settings.imports)
+    tell = progress or (lambda kind, fraction: None)
+    found = test_images(run, settings) if images is None else images
+    device = choose_device(settings.device)
+    bench = _Bench(run, epoch, settings, cache, found, device)
+    accuracy, classes, accuracy_reused = bench.accuracy(tell)
+    symmetry, symmetry_reused = bench.symmetry(tell)
+    reused = [kind for kind, hit in ((ACCURACY, accuracy_reused), (SYMMETRY, symmetry_reused)) if hit]
+    return Measured(accuracy, classes, symmetry, len(found), device, tuple(reused))
+
+
+class _Bench:
+    """One run on one set of images; the network is built only when something has to be measured."""
+
+    def __init__(
+        self, run: Run, epoch: int, settings: Settings, cache: Cache, images: LabelledImages, device: str
+    ) -> None:
+        self._run, self._epoch, self._settings, self._cache = run, epoch, settings, cache
+        self._images, self._device = images, device
+        self._model: nn.Module | None = None
+        self._common = {
+            "weights": file_fingerprint(run.weights_path(epoch)),
+            "model": run.model,
+            "arguments": dict(run.arguments),
+            "normalisation": asdict(run.normalisation),
+            "data": images.fingerprint(),
+            "mask": settings.mask,
+            "device": device,
+            "code": code_fingerprint(),
+            "own": model_fingerprints(run.model, settings.imports),
+        }
+
+    def model(self) -> nn.Module:
+        if self._model is None:
+            self._model = self._run.build(self._epoch).to(self._device)
+        return self._model
+
+    def accuracy(self, tell: Callable[[str, float], None]) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
+        conditions = rotations(self._settings.angles)
+        key = cache_key({**self._common, "angles": list(self._settings.angles), "fill": self._settings.fill})
+        tables = [self._cache.read_table(kind, key) for kind in (ACCURACY, "accuracy_classes")]
+        if tables[0] is not None and tables[1] is not None:
+            return tables[0], tables[1], True
+        overall, by_class = accuracy_tables(
+            self.model(), torch.from_numpy(self._images.images), self._images.labels, self._images.classes, conditions,
+            normalise=self._run.normalisation.apply, mask=self._settings.mask, fill=self._settings.fill,
+            batch_size=self._settings.batch_size, progress=lambda done: tell(ACCURACY, done / len(conditions)),
+        )  # fmt: skip
+        self._cache.write_table("accuracy_classes", key, by_class)
+        self._cache.write_table(ACCURACY, key, overall)
+        return overall, by_class, False
+
+    def symmetry(self, tell: Callable[[str, float], None]) -> tuple[Symmetry, bool]:
+        group = self._settings.group or self._run.group
+        images = self._orbit_images()
+        key = cache_key(
+            {
+                **self._common,
+                "group": group,
+                "images": [len(images), self._run.data.seed],
+                "layers": self._settings.layers,
+                "batch_size": self._settings.batch_size,
+            }
+        )
+        known = _read_symmetry(self._cache.read_text(SYMMETRY, key))
+        if known is not None:
+            return known, True
+        measured = measure_symmetry(
+            self.model(), images, group, self._settings.layers, batch_size=self._settings.batch_size,
+            mask=self._settings.mask, progress=lambda done: tell(SYMMETRY, done / (2 * len(images))),
+        )  # fmt: skip
+        self._cache.write_text(SYMMETRY, key, _write_symmetry(measured))
+        return measured, False
+
+    def _orbit_images(self) -> Tensor:
+        chosen = self._images.take(min(self._settings.orbit_images, len(self._images)), self._run.data.seed)
+        return self._run.normalisation.apply(torch.from_numpy(chosen.images))
+
+
+def _write_symmetry(measured: Symmetry) -> str:
+    rounding = [[key.layer, key.call, value] for key, value in measured.rounding.items()]
+    return json.dumps({"single": measured.single.to_json(), "double": measured.double.to_json(), "rounding": rounding})
+
+
+def _read_symmetry(text: str | None) -> Symmetry | None:
+    if text is None:
+        return None
+    try:
+        content: dict[str, Any] = json.loads(text)
+        rounding = {LayerCall(str(layer), int(call)): float(value) for layer, call, value in content["rounding"]}
+        single, double = (OrbitStatistics.from_json(content[part]) for part in ("single", "double"))
+        return Symmetry(single, double, rounding)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

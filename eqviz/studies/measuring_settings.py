@@ -1,0 +1,105 @@
+"""What to measure, checked before anything is measured."""
+
+import math
+import os
+from dataclasses import dataclass
+
+import torch
+
+from eqviz.analysis.accuracy import EVERY_TEN_DEGREES
+from eqviz.errors import EqvizError
+from eqviz.groups.group import group as named_group
+from eqviz.models.arguments import brief
+
+_COUNTS = ("limit", "orbit_images", "batch_size")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, the same for every run.
+
+    group         group to measure under; None for each run's own
+    data, root    source of the test images and folder of its files; None for each run's own
+    limit         test images for the accuracy, chosen evenly over classes
+    orbit_images  how many of them go through the orbit capture
+    layers        globs of the layers to capture
+    mask          hide everything outside the inscribed disc: by `fill` for the accuracy, by the mean of the normalised
+                  images for the orbit capture
+    fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy
+    angles        degrees for the accuracy
+    batch_size    images in one forward pass
+    device        cpu, cuda, mps or auto
+    imports       modules that register the user's own models
+
+    Raises EqvizError for values that cannot be.
+
+    >>> Settings(group="p4").group
+    'C4'
+    """
+
+    group: str | None = None
+    data: str | None = None
+    root: str | None = None
+    limit: int = 1000
+    orbit_images: int = 128
+    layers: str = "*"
+    mask: bool = False
+    fill: float = 0.0
+    angles: tuple[float, ...] = EVERY_TEN_DEGREES
+    batch_size: int = 64
+    device: str = "auto"
+    imports: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            _require(name, getattr(self, name), "a whole number of at least 1", _is_count(getattr(self, name)))
+        _require("fill", self.fill, "a number from 0 to 1", _is_number(self.fill) and 0 <= self.fill <= 1)
+        _require("mask", self.mask, "True or False", isinstance(self.mask, bool))
+        for name in ("layers", "device"):
+            _require(name, getattr(self, name), "text", isinstance(getattr(self, name), str))
+        angles = tuple(self.angles) if isinstance(self.angles, list | tuple | range) else ()
+        _require(
+            "angles", self.angles, "one or more numbers, in degrees", bool(angles) and all(map(_is_number, angles))
+        )
+        imports = (self.imports,) if isinstance(self.imports, str) else tuple(self.imports)
+        plain = {
+            "angles": tuple(map(float, angles)),
+            "imports": imports,
+            "group": None if self.group is None else named_group(self.group).name,
+            "data": None if self.data is None else os.fspath(self.data),
+            "root": None if self.root is None else os.fspath(self.root),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+
+def _require(name: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        raise EqvizError(name, expected=expected, found=brief(value), fix="change it")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def choose_device(name: str) -> str:
+    """The device of that name; `auto` is CUDA, else MPS, else the CPU. Raises EqvizError for one that is not there.
+
+    >>> choose_device("cpu")
+    'cpu'
+    """
+    held = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    present = [kind for kind, count in held.items() if count]
+    if name == "auto":
+        return present[0]
+    kind, _, index = name.partition(":")
+    known = kind in present and (":" not in name or (index.isdecimal() and int(index) < held[kind]))
+    if not known:
+        raise EqvizError(
+            "device", expected=f"auto or {', '.join(present)}", found=brief(name), fix="choose one of these"
+        )
+    return name

@@ -1,0 +1,252 @@
+"""A folder of checkpoints as one object whose methods are the tables of eqviz."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, overload
+
+import joblib
+import pandas as pd
+
+from eqviz.analysis import summaries
+from eqviz.analysis.summaries import Interval
+from eqviz.data.images import LabelledImages
+from eqviz.errors import EqvizError
+from eqviz.studies.cache import Cache
+from eqviz.studies.extensions import import_modules
+from eqviz.studies.measuring import Measured, measure_run, test_images
+from eqviz.studies.measuring_settings import Settings
+from eqviz.studies.run_folders import Run, find_runs
+from eqviz.tables import columns, concatenate, format_size
+
+Epochs = Literal["last", "all"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of measuring: the `place`-th of `runs` runs, what is being measured and how much of it is done."""
+
+    run: str
+    epoch: int
+    place: int
+    runs: int
+    kind: str
+    fraction: float
+    reused: bool = False
+
+
+OnStep = Callable[[Step], None]
+
+
+class Runs(Sequence[Run]):
+    """The runs found in a folder, and what eqviz measures of them.
+
+    A sequence of `Run`; every table is a method that returns a tidy DataFrame, measured when it is first asked for
+    and kept on disk, so that the second time costs nothing.
+
+    >>> import eqviz
+    >>> runs = eqviz.open_runs("eqviz-demo/runs")  # doctest: +SKIP
+    >>> runs.equivariance().query("layer == 'pool'")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: Sequence[Run],
+        settings: Settings,
+        epochs: Epochs = "last",
+        jobs: int = 1,
+        on_step: OnStep | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self._runs = tuple(runs)
+        self.checkpoints = [(run, e) for run in runs for e in (run.epochs if epochs == "all" else run.epochs[-1:])]
+        self._jobs = jobs
+        self._on_step = on_step
+        self._measured: list[Measured] | None = None
+
+    @cached_property
+    def cache(self) -> Cache:
+        """Where measurements are kept. Made when it is first needed: looking at runs writes nothing."""
+        return Cache.beside(self.folder)
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Run]: ...
+    def __getitem__(self, place: int | slice) -> Run | Sequence[Run]:
+        """The run at a place, or the runs of a slice."""
+        return self._runs[place]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        return f"Runs({str(self.folder)!r}: {', '.join(run.name for run in self._runs)})"
+
+    def measured(self) -> list[Measured]:
+        """All measurements, one a checkpoint; measured now unless they are there already."""
+        if self._measured is None:
+            self._measured = self._in_parallel() if self._jobs != 1 else list(self._one_by_one())
+        return self._measured
+
+    def _one_by_one(self) -> Iterator[Measured]:
+        loaded: dict[object, LabelledImages] = {}
+        for place, (run, epoch) in enumerate(self.checkpoints, start=1):
+            wanted = (run.data, run.input_size)
+            if wanted not in loaded:
+                loaded = {wanted: test_images(run, self.settings)}
+            tell = self._teller(run, epoch, place)
+            found = measure_run(run, epoch, self.settings, self.cache, images=loaded[wanted], progress=tell)
+            tell("done", 1.0, reused=len(found.reused) == 2)
+            yield found
+
+    def _teller(self, run: Run, epoch: int, place: int) -> Callable[..., None]:
+        def tell(kind: str, fraction: float, *, reused: bool = False) -> None:
+            if self._on_step is not None:
+                self._on_step(Step(run.name, epoch, place, len(self.checkpoints), kind, fraction, reused))
+
+        return tell
+
+    def _in_parallel(self) -> list[Measured]:
+        """One process a checkpoint, through joblib and whichever of its backends is set."""
+        tasks = (joblib.delayed(measure_run)(run, epoch, self.settings, self.cache) for run, epoch in self.checkpoints)
+        found = []
+        for place, measured in enumerate(joblib.Parallel(n_jobs=self._jobs, return_as="generator")(tasks)):
+            run, epoch = self.checkpoints[place]
+            self._teller(run, epoch, place + 1)("done", 1.0, reused=len(measured.reused) == 2)
+            found.append(measured)
+        return found
+
+    def _keys(self, run: Run, epoch: int, group: str) -> dict[str, object]:
+        keys: dict[str, object] = {
+            "run": run.name, "model": self._model_names[run.name], "input_size": format_size(run.input_size),
+            "group": group, "seed": run.seed, "epoch": epoch, "data": self.settings.data or run.data.source,
+            "regime": run.regime,
+        }  # fmt: skip
+        return keys
+
+    @cached_property
+    def _model_names(self) -> dict[str, str]:
+        """Model names, with the arguments added where runs of one name differ in them."""
+        arguments: dict[str, list[dict[str, object]]] = {}
+        for run in self._runs:
+            known = arguments.setdefault(run.model, [])
+            if dict(run.arguments) not in known:
+                known.append(dict(run.arguments))
+        names = {}
+        for run in self._runs:
+            own, all_of_them = dict(run.arguments), arguments[run.model]
+            telling = [name for name in own if any(other.get(name) != own[name] for other in all_of_them)]
+            shown = ", ".join(f"{name}={own[name]}" for name in telling)
+            names[run.name] = f"{run.model}({shown})" if shown else run.model
+        return names
+
+    def _collect(self, name: str, part: Callable[[Measured], pd.DataFrame]) -> pd.DataFrame:
+        parts = []
+        for (run, epoch), measured in zip(self.checkpoints, self.measured(), strict=True):
+            rows = part(measured)
+            keys = self._keys(run, epoch, measured.symmetry.single.group.name)
+            parts.append(pd.concat([pd.DataFrame(keys, index=rows.index), rows], axis=1))
+        return concatenate(parts, name)
+
+    def accuracy(self) -> pd.DataFrame:
+        """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle."""
+        return self._collect("accuracy", lambda measured: measured.accuracy)
+
+    def accuracy_classes(self) -> pd.DataFrame:
+        """The same class by class."""
+        return self._collect("accuracy_classes", lambda measured: measured.accuracy_classes)
+
+    def equivariance(self) -> pd.DataFrame:
+        """How far each layer is from equivariant, over the group, with its rounding floor: one row a run and layer."""
+        return self._collect("equivariance", lambda measured: measured.symmetry.equivariance())
+
+    def equivariance_elements(self) -> pd.DataFrame:
+        """The same errors for each element of the group."""
+        return self._collect("equivariance_elements", lambda measured: measured.symmetry.equivariance_elements())
+
+    def spectrum(self) -> pd.DataFrame:
+        """In which way each layer breaks the symmetry: energy fraction of every irrep."""
+        return self._collect("spectrum", lambda measured: measured.symmetry.spectrum())
+
+    def subgroups(self) -> pd.DataFrame:
+        """Which part of the symmetry survives in each layer: residual of every subgroup."""
+        return self._collect("subgroups", lambda measured: measured.symmetry.subgroups())
+
+    def accuracy_summary(self, *, interval: Interval = "auto") -> pd.DataFrame:
+        """Accuracy by angle over seeds: mean, standard deviation, and interval (`auto`, `t`, `bootstrap`, `range`)."""
+        return summaries.accuracy_summary(self.accuracy(), interval=interval)
+
+    def accuracy_overview(self, *, interval: Interval = "auto") -> pd.DataFrame:
+        """Upright and rotated accuracy of every network over seeds."""
+        return summaries.accuracy_overview(self.accuracy(), interval=interval)
+
+    def equivariance_summary(self) -> pd.DataFrame:
+        """Breaking fraction by layer over seeds: mean, lowest, highest."""
+        return summaries.equivariance_summary(self.equivariance())
+
+    def spectrum_summary(self) -> pd.DataFrame:
+        """Mean energy of every irrep by layer over seeds."""
+        return summaries.spectrum_summary(self.spectrum(), self.equivariance())
+
+    def subgroups_summary(self) -> pd.DataFrame:
+        """Largest residual over seeds, and what survives in every seed."""
+        return summaries.subgroups_summary(self.subgroups(), self.equivariance())
+
+    def networks(self) -> pd.DataFrame:
+        """One row a network: exact or not, what survives, which layer breaks first, and the accuracy it costs."""
+        return summaries.networks_summary(self.equivariance(), self.subgroups(), self.accuracy())
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The table of that name. Raises EqvizError for a name that is not a table."""
+        columns(name)
+        found: pd.DataFrame = getattr(self, name)()
+        return found
+
+    def runs(self) -> pd.DataFrame:
+        """What the runs are: one row a run, without measuring anything."""
+        parts = [
+            pd.DataFrame(
+                {**self._keys(run, run.epochs[-1], self.settings.group or run.group),
+                 "parameters": pd.array([run.parameters], dtype="Int64"),
+                 "train_images": pd.array([run.train_images], dtype="Int64")},
+                index=[0],
+            )
+            for run in self._runs
+        ]  # fmt: skip
+        return concatenate(parts, "runs")
+
+
+def open_runs(
+    folder: str | Path,
+    settings: Settings | None = None,
+    *,
+    epochs: Epochs = "last",
+    jobs: int = 1,
+    on_step: OnStep | None = None,
+    **changes: object,
+) -> Runs:
+    """The runs in a folder of checkpoints; nothing is measured until a table is asked for.
+
+    `settings`, or any of its fields as keywords (`group="C4"`, `limit=500`), say what to measure; `epochs` is `last`
+    or `all` saved epochs; `jobs` measures that many checkpoints at a time in processes of their own, through joblib
+    (inside `joblib.parallel_config(backend="dask")` on a cluster). `on_step` is told of progress.
+    Raises EqvizError for a folder that is missing or holds no run, and for settings that are unknown or cannot be.
+    """
+    if epochs not in ("last", "all"):
+        raise EqvizError("epochs", expected="last or all", found=repr(epochs), fix="choose one of these")
+    if jobs == 0:
+        raise EqvizError("jobs", expected="1 or more, or -1 for one a core", found="0", fix="give 1 or more")
+    known = [field.name for field in fields(Settings)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise EqvizError(
+            "open_runs", expected=f"settings among {', '.join(known)}", found=", ".join(unknown),
+            fix="check the spelling",
+        )  # fmt: skip
+    chosen = replace(settings or Settings(), **changes)  # type: ignore[arg-type]  # checked by Settings
+    import_modules(chosen.imports)
+    return Runs(Path(folder), find_runs(folder), chosen, epochs, jobs, on_step)

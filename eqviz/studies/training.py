@@ -1,0 +1,167 @@
+"""Training the runs of a recipe into run folders: `train_recipe`."""
+
+import importlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from torch import nn
+
+from eqviz.errors import EqvizError
+from eqviz.models.registry import build_model
+from eqviz.studies.progress import OnProgress, Progress, silent
+from eqviz.studies.recipes import Recipe, RunSpec
+from eqviz.studies.run_folders import Run, read_run
+from eqviz.studies.run_writing import RunWriter, open_run
+from eqviz.studies.streams import own_randomness, stream_seed
+from eqviz.studies.training_data import TrainingData, prepare
+from eqviz.tables import format_size
+
+
+def train_recipe(
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, device: str = "auto", jobs: int = 1,
+    progress: OnProgress = silent,
+) -> tuple[Run, ...]:  # fmt: skip
+    """Train every run of `recipe` into its own folder in `folder`, and return the runs.
+
+    A run that is finished is skipped. One that was interrupted goes on after its last complete epoch if `resume`, and
+    on the CPU ends with the very weights of an uninterrupted run (with the same number of threads). `device` is auto, cpu, cuda,
+    cuda:N or mps. With `jobs` above 1 that many runs train at once, in processes of their own; `progress` then hears of
+    whole runs only. Weights, shuffling, dropout and augmentation depend on the seed of the run and nothing else.
+
+    Raises EqvizError before anything is trained for data and models that do not fit, for folders that hold something
+    else, and for unfinished runs without `resume`; and when lightning is missing or a loss is no longer finite.
+    """  # noqa: E501
+    loop = _lightning_loop()
+    if jobs < 1:
+        raise EqvizError("jobs", expected="a number of at least 1", found=str(jobs), fix="give 1 or more")
+    loop.check_device(device)
+    specs = recipe.expand()
+    folder = Path(folder)
+    _check_folder(folder)
+    _check_all(recipe, specs, folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    if jobs == 1:
+        for place, spec in enumerate(specs, 1):
+            _train(recipe, spec, folder, device, progress, (place, len(specs)))
+    else:
+        tasks = (delayed(_train_quietly)(recipe, spec, folder, device) for spec in specs)
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+        for place, event in enumerate(done, 1):
+            progress(replace(event, place=place, runs=len(specs)))
+    return tuple(read_run(folder / spec.name) for spec in specs)
+
+
+def _lightning_loop() -> ModuleType:
+    try:
+        return importlib.import_module("eqviz.studies.lightning_loop")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "lightning":
+            raise
+        raise EqvizError(
+            "training", expected="lightning", found="it is not installed", fix="run pip install 'eqviz[train]'"
+        ) from None
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise EqvizError(str(folder), expected="a folder, new or old", found="a file", fix="choose another folder")
+
+
+def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume: bool) -> None:
+    """Everything that could stop a later run, before the first one starts: data, models, folders."""
+    checked: dict[tuple[int, int], TrainingData] = {}
+    for spec in specs:
+        if spec.seed == recipe.seeds[0]:
+            if spec.input_size not in checked:
+                checked = {spec.input_size: prepare(recipe, spec)}  # one size in memory at a time
+            _check_model(spec, checked[spec.input_size])
+        open_run(recipe, spec, folder / spec.name, resume=resume)
+
+
+def _arguments(spec: RunSpec, data: TrainingData) -> dict[str, Any]:
+    return {"in_channels": data.images.shape[1], "classes": data.classes, **spec.arguments}
+
+
+def _check_model(spec: RunSpec, data: TrainingData) -> None:
+    """One forward pass on the meta device, which has shapes but no numbers."""
+    about = f"{spec.model} on {format_size(spec.input_size)} pixels"
+    with torch.device("meta"):
+        model = build_model(spec.model, **_arguments(spec, data)).eval()
+        images = torch.empty(2, *data.images.shape[1:])
+        try:
+            found = tuple(model(images).shape)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            if isinstance(error, EqvizError):
+                raise
+            raise EqvizError(
+                about, expected="an input the network can take", found=str(error).split("\n")[0][:200],
+                fix="choose a larger input size",
+            ) from error  # fmt: skip
+    if found != (2, data.classes):
+        raise EqvizError(
+            about, expected=f"scores of shape (2, {data.classes})", found=str(found), fix="check the model's arguments"
+        )
+
+
+def _train_quietly(recipe: Recipe, spec: RunSpec, folder: Path, device: str) -> Progress:
+    events: list[Progress] = []
+    _train(recipe, spec, folder, device, events.append, (1, 1))
+    return events[-1]
+
+
+def _train(
+    recipe: Recipe, spec: RunSpec, folder: Path, device: str, progress: OnProgress, count: tuple[int, int]
+) -> None:
+    """One run, from where it stands to its end."""
+    path, epochs, started = folder / spec.name, recipe.training.epochs, time.perf_counter()
+
+    def tell(kind: str, epoch: int, accuracy: float | None = None, seconds: float | None = None) -> None:
+        progress(Progress(kind, spec.name, *count, epoch, epochs, accuracy, seconds))
+
+    standing = open_run(recipe, spec, path, resume=True)
+    if standing == "finished":
+        tell("skipped", epochs)
+        return
+    data = prepare(recipe, spec)
+    with own_randomness():
+        torch.manual_seed(stream_seed(spec.seed, "weights"))
+        network = build_model(spec.model, **_arguments(spec, data))
+    writer = RunWriter(recipe, spec, path, data, _arguments(spec, data))
+    loop = _lightning_loop()
+    state = writer.start(network, lambda: loop.accuracy(network, data, recipe.training.batch_size))
+    tell("resumed" if state else "started", writer.done)
+
+    def after_epoch(result: Any, optimisation: dict[str, Any]) -> None:
+        writer.after_epoch(network, result, optimisation)
+        tell("epoch", result.epoch, result.test_accuracy, result.seconds)
+
+    if writer.done < epochs:
+        _fit(loop, network, data, recipe, spec, device, writer.done, state, after_epoch)
+    writer.finish()
+    tell("finished", epochs, writer.rows[-1]["test_accuracy"], time.perf_counter() - started)
+
+
+def _fit(
+    loop: ModuleType, network: nn.Module, data: TrainingData, recipe: Recipe, spec: RunSpec, device: str, done: int,
+    state: Any, after_epoch: Any,
+) -> None:  # fmt: skip
+    try:
+        loop.fit(
+            network,
+            data,
+            recipe.training,
+            seed=spec.seed,
+            device=device,
+            done=done,
+            state=state,
+            after_epoch=after_epoch,
+        )
+    except EqvizError as error:
+        raise EqvizError(
+            f"run {spec.name}: {error.about}", expected=error.expected, found=error.found, fix=error.fix
+        ) from error

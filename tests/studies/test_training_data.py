@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eqviz.errors import EqvizError
+from eqviz.studies.recipes import parse_recipe
+from eqviz.studies.settings import Rotation, TrainingSettings
+from eqviz.studies.streams import own_randomness, stream, stream_seed
+from eqviz.studies.training_data import Batches, prepare
+
+
+def batches(n, size, epoch=1, seed=0, **more):
+    pixels = torch.arange(n, dtype=torch.float32).view(n, 1, 1, 1).expand(n, 1, 4, 4)
+    return Batches(pixels, torch.arange(n), TrainingSettings(5, batch_size=size, **more), seed, epoch)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(2, 20))
+def test_an_epoch_shows_every_image_once_and_never_one_alone(n, size):
+    found = list(batches(n, size))
+    assert len(found) == len(batches(n, size))
+    assert sorted(torch.cat([labels for _, labels in found]).tolist()) == list(range(n))
+    assert n == 1 or min(len(labels) for _, labels in found) > 1
+    assert all(torch.equal(images[:, 0, 0, 0], labels.float()) for images, labels in found)
+
+
+def test_epochs_and_seeds_differ_and_repeat():
+    def order(**which):
+        return torch.cat([labels for _, labels in batches(50, 8, **which)]).tolist()
+
+    assert order(epoch=1) == order(epoch=1)
+    assert len({tuple(order(epoch=epoch, seed=seed)) for epoch in (1, 2) for seed in (0, 1)}) == 4
+
+
+def test_batches_are_turned_as_the_settings_say():
+    still = [images for images, _ in batches(8, 4)]
+    turned = [images for images, _ in batches(8, 4, rotation=Rotation("normal", 45.0, 1.0), quarter_turns=True)]
+    assert not any(torch.equal(a, b) for a, b in zip(still, turned, strict=True))
+
+
+def test_streams_are_told_apart():
+    seeds = {stream_seed(*key) for key in [(0, "a"), (0, "a", 1), (1, "a"), (0, "b"), (10, "a"), (1, "a", 10)]}
+    assert len(seeds) == 6
+    assert torch.equal(torch.rand(3, generator=stream(0, "a")), torch.rand(3, generator=stream(0, "a")))
+
+
+def test_own_randomness_puts_the_state_back():
+    before = torch.get_rng_state()
+    with own_randomness():
+        torch.rand(5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_prepare_normalises_by_the_training_images(tiny):
+    recipe = parse_recipe(tiny, "tiny.toml")
+    data = prepare(recipe, recipe.expand()[0])
+    assert data.images.shape == (61, 1, 8, 8)
+    assert data.monitor_images.shape == (40, 1, 8, 8)
+    assert abs(float(data.images.mean())) < 1e-5
+    assert abs(float(data.images.std(correction=0)) - 1) < 1e-4
+
+
+def test_prepare_uses_the_given_normalisation_and_limits(tiny):
+    tiny["data"]["normalisation"] = {"mean": [0.0], "std": [1.0]}
+    tiny["training"]["monitor_images"] = 7
+    recipe = parse_recipe(tiny, "tiny.toml")
+    data = prepare(recipe, recipe.expand()[0])
+    assert float(data.images.min()) >= 0
+    assert len(data.monitor_labels) == 7
+
+
+def test_uniform_images_are_turned_once_before_normalisation(tiny):
+    tiny["training"]["rotation"] = "uniform"
+    tiny["data"]["normalisation"] = {"mean": [0.5], "std": [0.25]}
+    recipe = parse_recipe(tiny, "tiny.toml")
+    spec = recipe.expand()[0]
+    first, again = prepare(recipe, spec), prepare(recipe, spec)
+    assert torch.equal(first.images, again.images)
+    assert float(first.images.min()) == -2  # black, (0 - 0.5) / 0.25
+    upright = parse_recipe(tiny | {"training": tiny["training"] | {"rotation": "upright"}}, "tiny.toml")
+    assert not torch.equal(first.images, prepare(upright, spec).images)
+    assert torch.equal(first.monitor_images, prepare(upright, spec).monitor_images)
+
+
+def test_images_of_two_kinds_are_refused(tiny, tmp_path):
+    path = tmp_path / "grey.npz"
+    images = np.zeros((4, 8, 8), np.uint8)
+    np.savez(
+        path, x_train=images, y_train=np.arange(4) % 2, x_test=np.zeros((4, 8, 8, 3), np.uint8), y_test=np.arange(4) % 2
+    )
+    tiny["data"] = {"source": str(path)}
+    recipe = parse_recipe(tiny, "tiny.toml")
+    with pytest.raises(EqvizError, match="of the same classes and channels"):
+        prepare(recipe, recipe.expand()[0])
