@@ -1,0 +1,48 @@
+"""Is my group-equivariant CNN equivariant? From checkpoints to tidy tables and figures.
+
+A layer Phi is equivariant when moving the input by g moves its activations by g: the aligned orbit
+A_g(x) = rho(g)^-1 Phi(g x) does not depend on g. eqviz measures how far it does, layer by layer.
+
+    import eqviz
+
+    statistics = eqviz.capture(model, images, group="p4")     # one pass over the orbit of the images
+    statistics.equivariance()                                 # how much of each layer breaks the symmetry
+    statistics.spectrum()                                     # in which way: energy of every irrep
+    statistics.subgroups()                                    # which part of the symmetry survives
+
+    runs = eqviz.open_runs("eqviz-demo/runs")                 # a folder of checkpoints
+    runs.accuracy()                                           # accuracy by angle: the same methods, all runs,
+    runs.equivariance()                                       # tidy DataFrames, cached
+
+    eqviz.plots.breaking_by_layer(runs.equivariance_summary())
+    eqviz.decompose(model, images, "pool")                    # the aligned orbit as tensors, for looking at
+
+`eqviz.declare(module, "regular(C4)")` says how the group acts on a layer's output; `eqviz.group`, `eqviz.field_type`
+read names. Errors a person can cause are `eqviz.EqvizError`.
+"""
+
+from importlib import import_module
+
+NAMES: dict[str, str] = {
+    "capture": "eqviz.capture.orbit_capture:capture",
+    "declare": "eqviz.fields.field_types:declare",
+    "decompose": "eqviz.capture.decomposition:decompose",
+    "EqvizError": "eqviz.errors:EqvizError",
+    "field_type": "eqviz.fields.field_types:field_type",
+    "group": "eqviz.groups.group:group",
+    "measure_symmetry": "eqviz.analysis.symmetry:measure_symmetry",
+    "open_runs": "eqviz.studies.runs:open_runs",
+    "train_recipe": "eqviz.studies.training:train_recipe",
+    "write_report": "eqviz.report.build:write_report",
+}
+"""Public name -> "module:attribute"; loaded when first asked for."""
+
+
+def load(name: str) -> object:
+    """The public object of that name. Raises AttributeError, with the names there are, for any other."""
+    if name == "plots":
+        return import_module("eqviz.plots")
+    if name not in NAMES:
+        raise AttributeError(f"eqviz has no {name!r}; it has {', '.join([*sorted(NAMES), 'plots'])}")
+    module, attribute = NAMES[name].split(":")
+    return getattr(import_module(module), attribute)

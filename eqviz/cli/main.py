@@ -1,0 +1,66 @@
+"""`eqviz`: the commands, and how errors leave the program: one line on standard error, exit status 2."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+import rich_click as click
+
+from eqviz.cli.catalogue import list_command
+from eqviz.cli.demo import demo
+from eqviz.cli.runs import runs
+from eqviz.cli.study import analyse, figures, tables
+from eqviz.cli.train import train
+from eqviz.errors import EqvizError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="eqviz")
+def cli() -> None:
+    """Is my group-equivariant CNN equivariant, in which layer does the symmetry break, and what does it cost?
+
+    Point it at a folder of checkpoints:
+
+    \b
+      eqviz demo                         train small networks and make every figure (about 2 minutes)
+      eqviz train RECIPE -o CKPT_DIR     train your own from a TOML recipe
+      eqviz figures CKPT_DIR             figures, tables and a page that shows them
+    """
+
+
+for command in (demo, train, runs, analyse, figures, tables, list_command):
+    cli.add_command(command)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; without arguments, show the help."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = cli.main(args=given, prog_name="eqviz", standalone_mode=False, obj=shlex.join(["eqviz", *given]))
+    except EqvizError as error:
+        return _fail(str(error))
+    except click.UsageError as error:
+        about = error.ctx.command_path if error.ctx else "eqviz"
+        return _fail(f"{error.format_message().rstrip('.')}; see {about} --help")
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("eqviz: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        return INTERRUPTED
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{about}{error.strerror or error}")
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str) -> int:
+    click.echo(f"eqviz: {' '.join(message.split())}", err=True)
+    return USER_ERROR
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    sys.exit(run())

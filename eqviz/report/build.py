@@ -1,0 +1,188 @@
+"""Writing a report: every file beside its final name first, then moved into place."""
+
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eqviz.errors import EqvizError
+from eqviz.plots.theme import theme
+from eqviz.report.figures import DrawnFigure, chosen_figures, draw
+from eqviz.report.page import page
+from eqviz.report.sections import Tables, sections
+from eqviz.report.tables import TABLES, accuracy_table, check_formats, render
+from eqviz.studies.provenance import environment, file_fingerprint
+from eqviz.studies.runs import Runs
+
+FIGURE_FORMATS = ("pdf", "png", "svg")
+ACCURACY_TABLE = "accuracy_table"
+
+OnWork = Callable[[str], None]
+
+
+def write_report(
+    runs: Runs,
+    folder: str | Path,
+    *,
+    only: Sequence[str] = (),
+    formats: Sequence[str] = ("pdf", "png"),
+    table_formats: Sequence[str] = ("csv", "md", "tex"),
+    command: str = "",
+    on_work: OnWork | None = None,
+) -> tuple[Path, ...]:
+    """Measure what is not cached, draw the figures, and write everything to `folder`; returns the files.
+
+    `only` names the figures to draw (all if empty), `formats` their file formats (pdf, png, svg), `table_formats`
+    those of the tables (csv, md, tex). `on_work` is told what is being done. Raises EqvizError for unknown names and
+    for a folder that cannot be written to, before anything is measured.
+    """
+    tell = on_work or (lambda what: None)
+    names = chosen_figures(only)
+    formats, table_formats = check_formats(formats, FIGURE_FORMATS, "figure"), check_formats(table_formats)
+    target = writable_folder(folder)
+    tables = Tables(runs)
+    contents = {name: tables[name] for name in TABLES}
+    contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    figures = []
+    for section in sections(tables):
+        for name in names:
+            tell(f"drawing {name}{section.suffix}")
+            figures.append(draw(name, section))
+    tell("writing")
+    files = _figure_files(figures, formats)
+    files |= _table_files(contents, table_formats)
+    record = provenance(runs, figures, command)
+    title = runs.folder.resolve().name or str(runs.folder)
+    shown = page(
+        title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"]
+    )
+    files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
+    files["index.html"] = _bytes(shown)
+    return _write(target, files)
+
+
+def write_tables(runs: Runs, folder: str | Path, formats: Sequence[str] = ("csv", "md", "tex")) -> tuple[Path, ...]:
+    """Measure what is not cached and write every table to `folder`/tables. Raises EqvizError as `write_report` does."""
+    formats = check_formats(formats)
+    target = writable_folder(folder)
+    tables = Tables(runs)
+    contents = {name: tables[name] for name in TABLES}
+    contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    return _write(target, _table_files(contents, formats))
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """The path of a folder that can be made and written to; leaves nothing there. Raises EqvizError if it cannot."""
+    path = Path(folder)
+    tables = path / "tables"
+    made: list[Path] = []
+    try:
+        made += [place for place in (tables, *tables.parents) if not place.exists()]
+        tables.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path), tempfile.TemporaryFile(dir=tables):
+            pass
+    except OSError as error:
+        reason = "a file of that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise EqvizError(
+            f"output folder {path}", expected="a folder that can be written to", found=reason or str(error),
+            fix="choose another with -o",
+        ) from None  # fmt: skip
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+    return path
+
+
+def _figure_files(figures: Sequence[DrawnFigure], formats: Sequence[str]) -> dict[str, bytes]:
+    """The figures as files; without dates in them, so that the same numbers give the same files."""
+    dateless = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    files = {}
+    for drawn in figures:
+        for ending in formats:
+            buffer = io.BytesIO()
+            with theme():
+                drawn.figure.savefig(buffer, format=ending, metadata=dateless[ending])
+            files[f"{drawn.stem}.{ending}"] = buffer.getvalue()
+    return files
+
+
+def _table_files(contents: dict[str, pd.DataFrame], formats: Sequence[str]) -> dict[str, bytes]:
+    return {
+        f"tables/{name}.{ending}": _bytes(text)
+        for name, table in contents.items()
+        for ending, text in render(table, formats).items()
+    }
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; bytes of a file name that are no text, which Python keeps as lone surrogates, become question marks."""
+    return text.encode(errors="replace")
+
+
+def _write(target: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
+    """All files or none: written to a hidden folder in `target` first, and moved into place when all are whole."""
+    in_the_way = [name for name in files if (target / name).is_dir()]
+    if in_the_way:
+        raise EqvizError(
+            f"output folder {target}", expected="room for the files of the report",
+            found=f"a folder of the name {in_the_way[0]}", fix="remove it or choose another folder with -o",
+        )  # fmt: skip
+    try:
+        (target / "tables").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".eqviz-", dir=target) as beside:
+            for place, content in enumerate(files.values()):
+                Path(beside, str(place)).write_bytes(content)
+            for place, name in enumerate(files):
+                os.replace(Path(beside, str(place)), target / name)
+    except OSError as error:
+        raise EqvizError(
+            f"output folder {target}", expected="room and permission to write", found=error.strerror or str(error),
+            fix="free some space or choose another folder with -o",
+        ) from None  # fmt: skip
+    return tuple(target / name for name in files)
+
+
+def provenance(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> dict[str, Any]:
+    """Where the results come from: command, environment, settings, every checkpoint, figures and their captions."""
+    checkpoints = [
+        {
+            "run": run.name,
+            "epoch": epoch,
+            "weights": str(run.weights_path(epoch).relative_to(runs.folder)),
+            "weights_sha256": file_fingerprint(run.weights_path(epoch)),
+            "model": run.model,
+            "arguments": dict(run.arguments),
+            "input_size": list(run.input_size),
+            "seed": run.seed,
+            "data": asdict(run.data),
+            "normalisation": asdict(run.normalisation),
+            "test_images": measured.images,
+            "orbit_images": measured.symmetry.single.images,
+            "device": measured.device,
+            "dtype": measured.symmetry.single.dtype,
+            "from_cache": list(measured.reused),
+        }
+        for (run, epoch), measured in zip(runs.checkpoints, runs.measured(), strict=True)
+    ]
+    skipped = {
+        f"{run.name}: {layer}": reason
+        for (run, _), measured in zip(runs.checkpoints, runs.measured(), strict=True)
+        for layer, reason in measured.symmetry.single.skipped.items()
+    }
+    return {
+        "command": command or " ".join(sys.argv),
+        "environment": environment(),
+        "settings": asdict(runs.settings),
+        "checkpoints": checkpoints,
+        "skipped": skipped,
+        "figures": [{"file": drawn.stem, "title": drawn.title, "caption": drawn.caption} for drawn in figures],
+    }

@@ -1,0 +1,116 @@
+"""The page that shows a report: figures with captions, the table of networks, and how everything was made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+
+from eqviz.report.figures import DrawnFigure
+from eqviz.report.tables import readable
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>eqviz: {{ folder }}</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+  h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+  figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+  figcaption, .small { font-size: .875rem; color: #444; }
+  .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; }
+  th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
+  code { font-size: .875rem; overflow-wrap: anywhere; }
+</style>
+</head>
+<body>
+<h1>Symmetry of the networks in {{ folder }}</h1>
+<p>{{ verdict }}</p>
+<div class="wide"><table>
+<thead><tr>{% for name in networks.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in networks.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
+</table></div>
+<p class="small">exact: whether the whole group survives at the output, decided by how far the breaking falls from
+float32 to float64. surviving: the largest subgroup that does. first_broken: the first layer in which the group does not
+survive. breaking_fraction and floor: at the output. Accuracies are means over seeds.</p>
+{% for figure in figures %}
+<h2 id="{{ figure.stem }}">{{ figure.title }}</h2>
+<figure>
+{% if figure.shown %}<a href="{{ figure.shown }}"><img src="{{ figure.shown }}" alt="{{ figure.title }}"></a>{% endif %}
+<figcaption>{{ figure.caption }} <span>({% for file in figure.files %}<a href="{{ file.link }}">{{ file.ending }}</a>
+{%- if not loop.last %}, {% endif %}{% endfor %})</span></figcaption>
+</figure>
+{% endfor %}
+<h2>Tables</h2>
+<ul>{% for name in tables %}
+<li>{{ name }}:{% for ending in endings %} <a href="tables/{{ name }}.{{ ending }}">{{ ending }}</a>{% endfor %}</li>
+{%- endfor %}</ul>
+<h2>How this was made</h2>
+<p><code>{{ command }}</code></p>
+<p class="small">eqviz {{ made.eqviz }}, {{ made.created }}, Python {{ made.python }} on {{ made.platform }},
+{% for name, version in made.packages.items() %}{{ name }} {{ version }}{% if not loop.last %}, {% endif %}{% endfor %}.
+Every setting and the fingerprints of the weights are in <a href="provenance.json">provenance.json</a>.</p>
+{% if skipped %}<p class="small">Layers that could not be measured: {% for name, reason in skipped.items() %}{{ name }}
+({{ reason }}){% if not loop.last %}; {% endif %}{% endfor %}.</p>{% endif %}
+</body>
+</html>
+"""
+
+
+def page(
+    folder: str,
+    networks: pd.DataFrame,
+    figures: Sequence[DrawnFigure],
+    formats: Sequence[str],
+    tables: Sequence[str],
+    endings: Sequence[str],
+    provenance: Mapping[str, Any],
+    skipped: Mapping[str, str],
+) -> str:
+    """The report as one HTML page; every text in it is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    shown = readable(networks)
+    return environment.from_string(_PAGE).render(
+        folder=folder,
+        verdict=verdict(networks),
+        networks={"columns": list(shown.columns), "rows": shown.to_numpy().tolist()},
+        figures=[_entry(figure, formats) for figure in figures],
+        tables=tables,
+        endings=endings,
+        command=provenance["command"],
+        made=provenance["environment"],
+        skipped=skipped,
+    )
+
+
+def _entry(figure: DrawnFigure, formats: Sequence[str]) -> dict[str, Any]:
+    shown = next((ending for ending in ("svg", "png") if ending in formats), None)
+    return {
+        "stem": figure.stem,
+        "title": figure.title,
+        "caption": figure.caption,
+        "shown": quote(f"{figure.stem}.{shown}") if shown else None,
+        "files": [{"link": quote(f"{figure.stem}.{ending}"), "ending": ending} for ending in formats],
+    }
+
+
+def verdict(networks: pd.DataFrame) -> str:
+    """How many of the networks are exactly equivariant, in a sentence.
+
+    >>> verdict(pd.DataFrame({"exact": ["yes", "no", "no"]}))
+    'Of 3 networks, 1 is exactly equivariant at its output and 2 are not.'
+    """
+    count = {answer: int((networks["exact"] == answer).sum()) for answer in ("yes", "no", "undecided")}
+    own = "its output" if count["yes"] == 1 else "their outputs"
+    parts = [f"{_is(count['yes'])} exactly equivariant at {own}", f"{_is(count['no'])} not"]
+    if count["undecided"]:
+        parts.append(f"{_is(count['undecided'])} undecided")
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"Of {len(networks)} network{'s' if len(networks) != 1 else ''}, {listed}."
+
+
+def _is(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"

@@ -1,0 +1,147 @@
+"""What belongs in one figure: networks on the same data, trained in the same way, measured under the same group."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from eqviz.errors import EqvizError
+from eqviz.plots.labels import Network, network_label
+from eqviz.plots.labels import networks as style_networks
+from eqviz.studies.examples import Example, feature_example
+from eqviz.studies.runs import Runs
+
+DRAWN_KINDS = ("convolution", "pooling", "block", "output")
+"""Kinds of layers that figures show; normalisation and activations in between are in the tables."""
+
+Key = tuple[str, str, str]
+
+_LONGEST = 60
+"""Letters that a part of a file name may have; of a long path the end tells most."""
+
+
+class Tables:
+    """The tables of some runs, each made once."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self._known: dict[str, pd.DataFrame] = {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._known:
+            self._known[name] = self.runs.table(name)
+        return self._known[name]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The last epoch of the networks that share data, training regime and group.
+
+    `suffix` tells its files from those of other sections; it is empty where there is only one.
+    """
+
+    data: str
+    regime: str
+    group: str
+    suffix: str
+    networks: tuple[Network, ...]
+    tables: Tables = field(repr=False)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The rows of a table that belong to this section."""
+        rows = self.tables[name]
+        mine = rows[(rows["data"] == self.data) & (rows["regime"] == self.regime) & (rows["group"] == self.group)]
+        last = mine.groupby(["model", "input_size"])["epoch"].transform("max")
+        return mine[mine["epoch"] == last].reset_index(drop=True)
+
+    def layers(self, name: str) -> pd.DataFrame:
+        """A table by layer, without the layers that figures leave out. Raises EqvizError if that leaves none."""
+        rows = self.table(name)
+        drawn = rows[rows["kind"].isin(DRAWN_KINDS)].reset_index(drop=True)
+        if drawn.empty:
+            raise EqvizError(
+                "--layers", expected=f"some layers that figures show ({', '.join(DRAWN_KINDS)})",
+                found=f"only {', '.join(rows['layer'].astype(str).unique()[:5])}", fix="follow more layers",
+            )  # fmt: skip
+        return drawn
+
+    def examples(self, layer: str) -> list[Example]:
+        """What `layer` of the first run of every network makes of the first test image."""
+        runs = self.tables.runs
+        first = self.table("equivariance").drop_duplicates(["model", "input_size"])
+        by_name = {run.name: run for run in runs}
+        return [
+            feature_example(by_name[str(row["run"])], int(row["epoch"]), runs.settings, layer)
+            for _, row in first.iterrows()
+        ]
+
+    def label(self, run: str) -> str:
+        """What figures call the network of that run."""
+        runs = self.tables["runs"]
+        mine = runs[runs["run"] == run]
+        return network_label(str(mine["model"].iloc[0]), mine["input_size"].tolist()[0])
+
+    def made_from(self, figure: str) -> str:
+        """What a figure was made from, in words: networks, data, numbers of seeds and images, group, device, dtype."""
+        listed = self.table("networks")
+        names = "; ".join(
+            network_label(model, size) for model, size in zip(listed["model"], listed["input_size"], strict=True)
+        )
+        seeds = _counted(int(listed["n_seeds"].min()), int(listed["n_seeds"].max()), "seed")
+        parts = [f"Networks: {names}. {seeds} each, after {_epochs(listed['epoch'])}."]
+        accuracy = figure.startswith("accuracy")
+        rows = self.table("accuracy" if accuracy else "equivariance")
+        images = 1 if figure == "aligned_features" else int(rows["n"].max())
+        parts.append(f"Data: {self.data}, {images} test image{'s' if images != 1 else ''}; training: {self.regime}.")
+        if accuracy:
+            intervals = self.table("accuracy_summary")["interval"].dropna()
+            bands = f"Bands and bars: {intervals.iloc[0]} (none for one seed). " if len(intervals) else ""
+            parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
+        masked = ", everything outside the inscribed disc is hidden" if self.tables.runs.settings.mask else ""
+        return " ".join([*parts, f"Group {self.group}; {self._computed(set(rows['run']))}{masked}."])
+
+    def _computed(self, names: set[str]) -> str:
+        """Number format and device of the measurements of these runs, in words."""
+        runs = self.tables.runs
+        pairs = {
+            f"{measured.symmetry.single.dtype} on {measured.device}": None
+            for (run, _), measured in zip(runs.checkpoints, runs.measured(), strict=True)
+            if run.name in names
+        }
+        return " and ".join(pairs)
+
+
+def _counted(low: int, high: int, word: str) -> str:
+    number = str(low) if low == high else f"{low} to {high}"
+    return f"{number} {word}{'s' if high != 1 else ''}"
+
+
+def _epochs(epochs: "pd.Series[int]") -> str:
+    return _counted(int(epochs.min()), int(epochs.max()), "epoch")
+
+
+def sections(tables: Tables) -> tuple[Section, ...]:
+    """The sections of a folder of runs, in the order of its runs. Colours are the same in all of them."""
+    listed = tables["networks"]
+    styles = style_networks(listed)
+    keys: Sequence[Key] = list(dict.fromkeys(zip(listed["data"], listed["regime"], listed["group"], strict=True)))
+    return tuple(Section(*key, end, styles, tables) for key, end in zip(keys, suffixes(keys), strict=True))
+
+
+def suffixes(keys: Sequence[Key]) -> list[str]:
+    """The parts in which the keys differ, safe for file names; numbered where that makes them equal.
+
+    >>> suffixes([("mnist", "upright", "C4"), ("mnist", "N(45, 20)", "C4"), ("mnist", "N(45,20)", "C4")])
+    ['-upright', '-N_45_20', '-N_45_20-2']
+    """
+    found: list[str] = []
+    for key in keys:
+        telling = [part for place, part in enumerate(key) if len({other[place] for other in keys}) > 1]
+        suffix = "".join(f"-{re.sub(r'[^A-Za-z0-9.-]+', '_', part).strip('_.')[-_LONGEST:]}" for part in telling)
+        number = 2
+        plain = suffix
+        while suffix.lower() in [other.lower() for other in found]:
+            suffix, number = f"{plain}-{number}", number + 1
+        found.append(suffix)
+    return found

@@ -1,0 +1,92 @@
+"""Tables as files: csv with every digit, Markdown and LaTeX for reading."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from eqviz.errors import EqvizError
+from eqviz.plots.labels import network_label
+from eqviz.tables import MODEL_KEYS
+
+TABLES = (
+    "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
+    "equivariance_elements", "equivariance_summary", "spectrum", "spectrum_summary", "subgroups", "subgroups_summary",
+)  # fmt: skip
+"""The tables a report writes; beside them `accuracy_table`, the overview as a paper prints it."""
+
+_LONG = 50
+
+
+def accuracy_table(overview: pd.DataFrame) -> pd.DataFrame:
+    """Upright and rotated accuracy as a paper prints it: a row a network, a column a metric, `98.7 [98.1, 99.3]` in %.
+
+    In brackets the interval over seeds, where there is more than one.
+    """
+    labels = [network_label(model, size) for model, size in zip(overview["model"], overview["input_size"], strict=True)]
+    rows = overview.assign(
+        network=labels,
+        shown=[_shown(*row) for row in zip(overview["mean"], overview["low"], overview["high"], strict=True)],
+    )
+    keys = [key for key in MODEL_KEYS if key not in ("model", "input_size")]
+    wide: pd.DataFrame = rows.pivot_table(
+        index=["network", *keys], columns="metric", values="shown", aggfunc="first", sort=False
+    )
+    wide = wide.reset_index()
+    wide.columns.name = None
+    return wide
+
+
+def _shown(mean: float, low: float, high: float) -> str:
+    interval = "" if pd.isna(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * mean:.1f}{interval}"
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Comma-separated values, numbers with every digit."""
+    return str(table.to_csv(index=False))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A Markdown table, numbers with four significant digits."""
+    escaped = readable(table).map(lambda text: text.replace("|", "\\|"))
+    return str(escaped.to_markdown(index=False, disable_numparse=True)) + "\n"
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """A LaTeX table in booktabs style (a longtable if it has many rows); needs the packages booktabs and longtable."""
+    return str(readable(table).to_latex(index=False, escape=True, longtable=len(table) > _LONG))
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text for reading: numbers with four significant digits, yes and no, nothing where nothing is."""
+    return pd.DataFrame({name: [_cell(value) for value in table[name]] for name in table.columns}, dtype=object)
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return {"True": "yes", "False": "no"}.get(str(value), str(value))
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+
+
+def check_formats(formats: Sequence[str], known: Iterable[str] = FORMATS, of: str = "table") -> tuple[str, ...]:
+    """The formats, each once. Raises EqvizError for one that is not known.
+
+    >>> check_formats(["csv", "tex", "csv"])
+    ('csv', 'tex')
+    """
+    unknown = [name for name in formats if name not in known]
+    if unknown:
+        raise EqvizError(
+            f"{of} format", expected=f"among {', '.join(known)}", found=", ".join(unknown), fix="choose one of these"
+        )
+    return tuple(dict.fromkeys(formats))
+
+
+def render(table: pd.DataFrame, formats: Sequence[str]) -> dict[str, str]:
+    """The text of a table in each format, by file ending. Raises EqvizError for an unknown format."""
+    return {name: FORMATS[name](table) for name in check_formats(formats)}

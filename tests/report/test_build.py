@@ -1,0 +1,71 @@
+"""What a report writes, and that it writes all of it or nothing."""
+
+import json
+
+import pytest
+
+from eqviz.errors import EqvizError
+from eqviz.report import build
+from eqviz.report.build import writable_folder, write_report, write_tables
+from eqviz.report.figures import density
+from eqviz.studies.provenance import code_fingerprint, file_fingerprint, version
+
+
+def test_provenance_says_how_everything_was_made(report, runs):
+    record = json.loads((report / "provenance.json").read_text())
+    assert record["command"] == "eqviz figures <here> & there"
+    assert record["environment"]["eqviz"] == version()
+    assert record["environment"]["code"] == code_fingerprint()
+    assert {"torch", "numpy", "pandas", "matplotlib"} <= set(record["environment"]["packages"])
+    assert (record["settings"]["limit"], record["settings"]["orbit_images"]) == (20, 2)
+    assert len(record["checkpoints"]) == len(runs)
+    for checkpoint, run in zip(record["checkpoints"], runs, strict=True):
+        assert checkpoint["run"] == run.name
+        assert checkpoint["weights_sha256"] == file_fingerprint(runs.folder / checkpoint["weights"])
+        assert (checkpoint["test_images"], checkpoint["orbit_images"]) == (20, 2)
+        assert (checkpoint["device"], checkpoint["dtype"]) == ("cpu", "float32")
+        assert checkpoint["from_cache"] in ([], ["accuracy", "symmetry"])
+    for figure in record["figures"]:
+        assert (report / f"{figure['file']}.png").is_file()
+
+
+def test_nothing_is_left_when_drawing_fails(runs, tmp_path, monkeypatch):
+    def fail(name, section):
+        raise RuntimeError(name)
+
+    monkeypatch.setattr(build, "draw", fail)
+    with pytest.raises(RuntimeError, match="accuracy_overview"):
+        write_report(runs, tmp_path / "new/report")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_names_are_refused_before_anything_is_measured(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(runs), "measured", lambda self: pytest.fail("measured"))
+    for unknown in ({"only": ["pie"]}, {"formats": ["gif"]}, {"table_formats": ["xls"]}):
+        with pytest.raises(EqvizError, match="pie|gif|xls"):
+            write_report(runs, tmp_path / "r", **unknown)
+    with pytest.raises(EqvizError, match="xls"):
+        write_tables(runs, tmp_path / "r", ["xls"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EqvizError, match="a file of that name"):
+        write_report(runs, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_asking_whether_a_folder_can_be_written_to_leaves_nothing(tmp_path):
+    assert writable_folder(tmp_path / "a/b") == tmp_path / "a/b"
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "c").mkdir()
+    writable_folder(tmp_path / "c")
+    assert not list((tmp_path / "c").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("regime", "shape"),
+    [
+        ("N(45, 20)", (45.0, 20.0)), ("N(-22.5, 5), quarter turns", (-22.5, 5.0)), ("upright", None), ("N(x", None),
+        ("N(, )", None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_density_of_a_training_regime(regime, shape):
+    assert density(regime) == shape

@@ -1,0 +1,111 @@
+"""The page: it parses, its links lead somewhere, its captions say what was done, and everything in it is escaped."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+
+from eqviz.report.build import write_report
+from eqviz.report.figures import FIGURES
+from eqviz.report.page import page, verdict
+from eqviz.studies.provenance import environment
+from eqviz.studies.runs import open_runs
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Tags that were opened and closed, links, and text."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.links, self.captions, self.text = [], [], [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "figcaption":
+            self.captions.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if "figcaption" in self.open:
+            self.captions[-1] += data
+
+
+def read(folder):
+    found = Page((folder / "index.html").read_text(encoding="utf-8"))
+    assert not found.open
+    return found
+
+
+def test_the_page_parses_and_every_link_in_it_leads_to_a_file(report):
+    shown = read(report)
+    assert {"html", "head", "title", "body", "h1", "table", "figure"} <= set(shown.tags)
+    assert shown.tags.count("figure") == shown.tags.count("img") == len(FIGURES)
+    assert shown.links
+    assert all((report / unquote(link)).is_file() for link in shown.links)
+    files = {path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()}
+    assert {unquote(link) for link in shown.links} == files - {"index.html"}
+
+
+def test_every_caption_says_what_was_done(report):
+    captions = read(report).captions
+    assert len(captions) == len(FIGURES)
+    for caption in captions:
+        for said in ("P4 CNN, 8 px", "P4 CNN, 9 px", "Z2 CNN, 8 px", "2 seeds", "1 epoch", "digits", "upright", "C4"):
+            assert said in caption
+        assert "float32 on cpu" in caption
+        assert re.search(r"\b(1|2|20) test images?\b", caption)
+        assert "nan" not in caption.lower().split()
+
+
+def test_the_page_says_how_it_was_made(report):
+    shown = read(report)
+    assert "eqviz figures <here> & there" in shown.text
+    assert "Of 3 networks, 1 is exactly equivariant at its output and 2 are not." in shown.text
+    assert f"torch {environment()['packages']['torch']}" in shown.text
+
+
+def test_names_are_escaped(study, tmp_path):
+    folder = tmp_path / 'a <b> & "ünï"'
+    shutil.copytree(study / "p4cnn-8-seed0", folder / "<img src=x> 数", ignore=shutil.ignore_patterns(".eqviz"))
+    runs = open_runs(folder, limit=10, orbit_images=2, device="cpu")
+    write_report(runs, tmp_path / "report", only=["accuracy_polar"], formats=["png"], table_formats=["csv", "tex"])
+    shown = read(tmp_path / "report")
+    assert shown.tags.count("img") == 1
+    assert 'Symmetry of the networks in a <b> & "ünï"' in shown.text
+    assert set(pd.read_csv(tmp_path / "report/tables/runs.csv")["run"]) == {"<img src=x> 数"}
+
+
+def test_what_could_not_be_measured_is_said_and_escaped():
+    networks = pd.DataFrame({"model": ["<script>"], "exact": ["no"], "breaking_fraction": [0.123456]})
+    made = {"command": "x", "environment": environment()}
+    shown = Page(page("here", networks, [], ["png"], ["runs"], ["csv"], made, {"a: <hr>": "it is <odd>"}))
+    assert not {"script", "hr", "odd"} & set(shown.tags)
+    assert "a: <hr>\n(it is <odd>)" in shown.text
+    assert "0.1235" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ([], "Of 0 networks, 0 are exactly equivariant at their outputs and 0 are not."),
+        (["yes"], "Of 1 network, 1 is exactly equivariant at its output and 0 are not."),
+        (["yes", "yes"], "Of 2 networks, 2 are exactly equivariant at their outputs and 0 are not."),
+        (["no", "yes", "undecided"],
+         "Of 3 networks, 1 is exactly equivariant at its output, 1 is not and 1 is undecided."),
+    ],
+)  # fmt: skip
+def test_the_verdict_in_a_sentence(answers, sentence):
+    assert verdict(pd.DataFrame({"exact": answers})) == sentence

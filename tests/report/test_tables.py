@@ -1,0 +1,82 @@
+"""Tables as files: csv gives the numbers back, Markdown and LaTeX can be read."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eqviz.errors import EqvizError
+from eqviz.report.tables import TABLES, accuracy_table, render, to_csv, to_latex, to_markdown
+
+AWKWARD = pd.DataFrame(
+    {"a_b": ["50% & more_or_less #1 $x$ {y} ~ ^ \\", "p|q"], "n": [3, 4], "x": [0.123456789012345, np.nan],
+     "survives": pd.array([True, pd.NA], dtype="boolean")}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_csv_gives_the_table_back(report, runs, name):
+    table = runs.table(name)
+    read = pd.read_csv(report / f"tables/{name}.csv", keep_default_na=True)
+    assert list(read.columns) == list(table.columns)
+    assert len(read) == len(table)
+    for column in table.columns:
+        if pd.api.types.is_float_dtype(table[column]):
+            np.testing.assert_allclose(read[column].to_numpy(float), table[column].to_numpy(float), rtol=1e-15)
+        else:
+            assert read[column].fillna("").astype(str).tolist() == table[column].astype(object).fillna("").astype(
+                str
+            ).tolist()
+
+
+def cells(line, between):
+    return re.split(between, line)
+
+
+@pytest.mark.parametrize("table", [AWKWARD, AWKWARD.iloc[:0], AWKWARD.loc[[0] * 60]], ids=["two", "none", "long"])
+def test_markdown_and_latex_have_a_cell_a_column(table):
+    width = len(table.columns)
+    lines = to_markdown(table).splitlines()
+    assert len(lines) == len(table) + 2
+    for line in lines:
+        assert len(cells(line, r"(?<!\\)\|")) == width + 2
+    text = to_latex(table)
+    begun, ended = re.findall(r"\\begin\{(\w+)\}", text), re.findall(r"\\end\{(\w+)\}", text)
+    assert begun == ended == ["longtable" if len(table) > 50 else "tabular"]
+    rows = [line for line in text.splitlines() if line.rstrip().endswith(r"\\") and "multicolumn" not in line]
+    assert len([row for row in rows if len(cells(row, r"(?<!\\)&")) == width]) >= len(table) + 1
+    body = "\n".join(rows)
+    assert not re.search(r"(?<!\\)[%_#$]", body)
+    assert not re.search(r"\bnan\b|<NA>|True|None", to_markdown(table) + text)
+
+
+def test_tables_of_the_report_are_balanced_latex(report):
+    for path in (report / "tables").glob("*.tex"):
+        text = path.read_text()
+        assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)
+        assert not re.search(r"(?<!\\)[%_#$]", text)
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(EqvizError, match="xls"):
+        render(AWKWARD, ["csv", "xls"])
+    assert to_csv(AWKWARD).splitlines()[0] == "a_b,n,x,survives"
+
+
+def test_the_accuracy_table_has_a_row_a_network_and_a_column_a_metric():
+    keys = {"group": "C4", "epoch": 5, "data": "digits", "regime": "upright"}
+    overview = pd.DataFrame(
+        [
+            {"model": "p4cnn", "input_size": size, **keys, "metric": metric, "mean": mean, "low": low, "high": high}
+            for size, metric, mean, low, high in [
+                (16, "0°", 0.98765, 0.981, 0.993), (16, "90°", 0.5, np.nan, np.nan), (15, "0°", 1.0, 1.0, 1.0),
+                (15, "90°", 0.25, 0.0, 0.5),
+            ]
+        ]
+    )  # fmt: skip
+    table = accuracy_table(overview)
+    assert list(table.columns) == ["network", *keys, "0°", "90°"]
+    assert table["network"].tolist() == ["P4 CNN, 16 px", "P4 CNN, 15 px"]
+    assert table["0°"].tolist() == ["98.8 [98.1, 99.3]", "100.0 [100.0, 100.0]"]
+    assert table["90°"].tolist() == ["50.0", "25.0 [0.0, 50.0]"]
