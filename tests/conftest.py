@@ -1,6 +1,9 @@
 """Shapes in signatures are checked while the tests run; figures never open a window."""
 
 import os
+import shutil
+
+import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -8,10 +11,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook("eqviz", "beartype.beartype")
-
-import shutil
-
-import pytest
 
 STUDY = {
     "name": "study",

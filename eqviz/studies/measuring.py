@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from eqviz.analysis.accuracy import accuracy_tables, rotations
 from eqviz.analysis.symmetry import Symmetry, measure_symmetry
+from eqviz.capture.layers import OUTPUT
 from eqviz.data.images import LabelledImages
 from eqviz.data.registry import load_images
+from eqviz.errors import EqvizError
 from eqviz.fields.statistics import OrbitStatistics
 from eqviz.fields.sums import LayerCall
 from eqviz.studies.cache import Cache, cache_key
@@ -69,8 +71,12 @@ def measure_run(
     found = test_images(run, settings) if images is None else images
     device = choose_device(settings.device)
     bench = _Bench(run, epoch, settings, cache, found, device)
-    accuracy, classes, accuracy_reused = bench.accuracy(tell)
-    symmetry, symmetry_reused = bench.symmetry(tell)
+    try:
+        accuracy, classes, accuracy_reused = bench.accuracy(tell)
+        symmetry, symmetry_reused = bench.symmetry(tell)
+    except EqvizError as error:
+        about = error.about if run.name in error.about else f"run {run.name}, {error.about}"
+        raise EqvizError(about, expected=error.expected, found=error.found, fix=error.fix) from error
     reused = [kind for kind, hit in ((ACCURACY, accuracy_reused), (SYMMETRY, symmetry_reused)) if hit]
     return Measured(accuracy, classes, symmetry, len(found), device, tuple(reused))
 
@@ -95,6 +101,11 @@ class _Bench:
             "code": code_fingerprint(),
             "own": model_fingerprints(run.model, settings.imports),
         }
+
+    @property
+    def _layers(self) -> str:
+        """The layers asked for, and the output: the verdict on a network is that of its output."""
+        return f"{self._settings.layers},{OUTPUT}"
 
     def model(self) -> nn.Module:
         if self._model is None:
@@ -124,7 +135,7 @@ class _Bench:
                 **self._common,
                 "group": group,
                 "images": [len(images), self._run.data.seed],
-                "layers": self._settings.layers,
+                "layers": self._layers,
                 "batch_size": self._settings.batch_size,
             }
         )
@@ -132,7 +143,7 @@ class _Bench:
         if known is not None:
             return known, True
         measured = measure_symmetry(
-            self.model(), images, group, self._settings.layers, batch_size=self._settings.batch_size,
+            self.model(), images, group, self._layers, batch_size=self._settings.batch_size,
             mask=self._settings.mask, progress=lambda done: tell(SYMMETRY, done / (2 * len(images))),
         )  # fmt: skip
         self._cache.write_text(SYMMETRY, key, _write_symmetry(measured))

@@ -22,7 +22,7 @@ class Settings:
     data, root    source of the test images and folder of its files; None for each run's own
     limit         test images for the accuracy, chosen evenly over classes
     orbit_images  how many of them go through the orbit capture
-    layers        globs of the layers to capture
+    layers        globs of the layers to capture; the output is captured in any case
     mask          hide everything outside the inscribed disc: by `fill` for the accuracy, by the mean of the normalised
                   images for the orbit capture
     fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy

@@ -78,11 +78,8 @@ def test_list_has_a_line_with_words_for_every_name(eqviz, what, names):
     assert [name for name, _ in rows] == list(names)
 
 
-def test_the_installed_command(study, tmp_path):
+def test_the_installed_command(tmp_path):
     command = Path(sys.executable).with_name("eqviz")
-    shown = subprocess.run([command, "runs", study], capture_output=True, text=True, check=False)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert "p4cnn-9-seed1" in shown.stdout
     failed = subprocess.run(
         [command, "figures", tmp_path / "none"], capture_output=True, text=True, check=False, cwd=tmp_path
     )

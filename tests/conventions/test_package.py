@@ -46,7 +46,9 @@ def test_modules_are_documented_short_and_silent(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     assert ast.get_docstring(tree), f"{name(path)} has no docstring"
-    silent = [node.name for node in documented(tree) if not overloaded(node) and not ast.get_docstring(node)]
+    public = [node for node in documented(tree) if not overloaded(node)]
+    told = {node.name for node in public if ast.get_docstring(node)}  # a method may be told where it is declared
+    silent = [node.name for node in public if node.name not in told]
     assert not silent, f"{name(path)}: no docstring in {', '.join(silent)}"
     assert len(text.splitlines()) <= MOST_LINES, f"{name(path)} is too long: one idea each"
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
@@ -65,7 +67,9 @@ def load(target):
     return getattr(importlib.import_module(module), attribute)
 
 
-@pytest.mark.parametrize("target", [*MODELS.values(), *DATASETS.values(), *plots.REGISTRY.values(), *api.NAMES.values()])
+@pytest.mark.parametrize(
+    "target", [*MODELS.values(), *DATASETS.values(), *plots.REGISTRY.values(), *api.NAMES.values()]
+)
 def test_every_entry_of_a_registry_loads(target):
     assert callable(load(target))
 

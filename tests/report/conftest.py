@@ -1,5 +1,7 @@
 """One report of the study, and the runs it was made from."""
 
+from functools import cache
+
 import pytest
 
 from eqviz.report.build import write_report
@@ -8,7 +10,10 @@ from eqviz.studies.runs import open_runs
 
 @pytest.fixture(scope="session")
 def runs(study):
-    return open_runs(study, limit=20, orbit_images=2, device="cpu")
+    """The runs of the study; their tables are made once."""
+    opened = open_runs(study, limit=20, orbit_images=2, device="cpu")
+    opened.table = cache(opened.table)
+    return opened
 
 
 @pytest.fixture(scope="session")

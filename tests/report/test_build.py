@@ -42,7 +42,7 @@ def test_nothing_is_left_when_drawing_fails(runs, tmp_path, monkeypatch):
 def test_unknown_names_are_refused_before_anything_is_measured(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(type(runs), "measured", lambda self: pytest.fail("measured"))
     for unknown in ({"only": ["pie"]}, {"formats": ["gif"]}, {"table_formats": ["xls"]}):
-        with pytest.raises(EqvizError, match="pie|gif|xls"):
+        with pytest.raises(EqvizError, match=r"pie|gif|xls"):
             write_report(runs, tmp_path / "r", **unknown)
     with pytest.raises(EqvizError, match="xls"):
         write_tables(runs, tmp_path / "r", ["xls"])

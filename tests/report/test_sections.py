@@ -13,12 +13,12 @@ class Several(Runs):
     """The tables of `runs` once for each of some changes of their keys, as if trained or measured so."""
 
     def __init__(self, runs, changes):
-        self.__dict__.update(vars(runs))
+        self.__dict__.update({name: value for name, value in vars(runs).items() if name != "table"})
         self.changes = changes
-        self.known = Tables(runs)
+        self.known = runs
 
     def table(self, name):
-        return pd.concat([self.known[name].assign(**change) for change in self.changes], ignore_index=True)
+        return pd.concat([self.known.table(name).assign(**change) for change in self.changes], ignore_index=True)
 
 
 CHANGES = [{}, {"regime": "N(45, 20)"}, {"data": "a/b <c>"}, {"group": "C2"}]

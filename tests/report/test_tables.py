@@ -25,9 +25,10 @@ def test_csv_gives_the_table_back(report, runs, name):
         if pd.api.types.is_float_dtype(table[column]):
             np.testing.assert_allclose(read[column].to_numpy(float), table[column].to_numpy(float), rtol=1e-15)
         else:
-            assert read[column].fillna("").astype(str).tolist() == table[column].astype(object).fillna("").astype(
-                str
-            ).tolist()
+            assert (
+                read[column].fillna("").astype(str).tolist()
+                == table[column].astype(object).fillna("").astype(str).tolist()
+            )
 
 
 def cells(line, between):
