@@ -35,7 +35,7 @@ lint: $(VENV)/.dev-installed
 
 # Ratios of capture to bare forward passes, and its memory; nothing else should run on the machine.
 bench: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -o addopts="" --import-mode=importlib tests/benchmarks --benchmark-only
+	$(BIN)/python -m pytest -o addopts="" --import-mode=importlib --confcutdir=tests/benchmarks tests/benchmarks --benchmark-only
 
 # Refresh the figures and small tables that the README shows, from the demo's runs.
 figures: demo

@@ -29,8 +29,8 @@ def demo(output: str) -> None:
         demo_recipe(), f"{output}/runs", resume=True, device="cpu", jobs=jobs,
         progress=lambda event: click.echo(str(event), err=True),
     )  # fmt: skip
-    with opened(f"{output}/runs", {"device": "cpu", "jobs": jobs}) as runs:
-        written = write_report(runs, f"{output}/report", command=command_line())
+    with opened(f"{output}/runs", {"device": "cpu", "jobs": jobs}) as (runs, listener):
+        written = write_report(runs, f"{output}/report", command=command_line(), on_work=listener.work)
         summary = networks_in_words(runs.networks())
     click.echo(summary)
     click.echo(f"{len(written)} files in {output}/report; open {output}/report/index.html")

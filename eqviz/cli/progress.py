@@ -3,41 +3,64 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import rich_click as click
 
 if TYPE_CHECKING:
-    from eqviz.studies.runs import OnStep, Step
+    from rich.progress import Progress
+
+    from eqviz.studies.runs import Step
+
+_MEASURED = 0.9
+"""The share of the bar that measuring has; the rest is drawing."""
+
+
+class Listener(Protocol):
+    """Told of the steps of measuring, and in a few words of the work that comes after."""
+
+    def step(self, step: "Step") -> None:
+        """A step of measuring."""
+
+    def work(self, what: str) -> None:
+        """Work after measuring, such as `drawing accuracy_overview`."""
+
+
+class _Lines:
+    def step(self, step: "Step") -> None:
+        if step.kind == "done":
+            state = "from the cache" if step.reused else "measured"
+            click.echo(f"[{step.place}/{step.runs}] {step.run}, epoch {step.epoch}: {state}", err=True)
+
+    def work(self, what: str) -> None:
+        click.echo(what, err=True)
+
+
+class _Bar:
+    def __init__(self, bar: "Progress") -> None:
+        self._bar = bar
+        self._task = bar.add_task("measuring", total=1.0)
+
+    def step(self, step: "Step") -> None:
+        part = {"symmetry": 0.4 * step.fraction, "accuracy": 0.4 + 0.6 * step.fraction}.get(step.kind, 1.0)
+        shown = f"{step.run}, epoch {step.epoch}: {step.kind}"
+        done = _MEASURED * (step.place - 1 + part) / step.runs
+        self._bar.update(self._task, completed=done, description=shown)
+
+    def work(self, what: str) -> None:
+        self._bar.update(self._task, completed=_MEASURED, description=what)
 
 
 @contextmanager
-def measuring() -> "Iterator[OnStep]":
-    """A listener for the steps of measuring."""
+def listening() -> Iterator[Listener]:
+    """A listener that shows progress while the block lasts."""
     if not sys.stderr.isatty():
-        yield _line
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-    )
+    percent = TextColumn("{task.percentage:>3.0f}%")
+    columns = (TextColumn("{task.description}"), BarColumn(), percent, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring", total=1.0)
-
-        def listen(step: "Step") -> None:
-            part = {"accuracy": 0.6 * step.fraction, "symmetry": 0.6 + 0.4 * step.fraction}.get(step.kind, 1.0)
-            shown = f"{step.run}, epoch {step.epoch}: {step.kind}"
-            bar.update(task, completed=(step.place - 1 + part) / step.runs, description=shown)
-
-        yield listen
-
-
-def _line(step: "Step") -> None:
-    if step.kind == "done":
-        state = "from the cache" if step.reused else "measured"
-        click.echo(f"[{step.place}/{step.runs}] {step.run}, epoch {step.epoch}: {state}", err=True)
+        yield _Bar(bar)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from eqviz.cli.options import measuring_options, output_option, runs_argument, table_formats
-from eqviz.cli.progress import measuring as measuring_progress
+from eqviz.cli.progress import Listener, listening
 
 if TYPE_CHECKING:
     from eqviz.studies.runs import Runs
 
 
 @contextmanager
-def opened(ckpt_dir: str, options: dict[str, Any]) -> "Iterator[Runs]":
+def opened(ckpt_dir: str, options: dict[str, Any]) -> "Iterator[tuple[Runs, Listener]]":
     """The runs of a folder, with progress; says on the way out how much came from the cache."""
     from eqviz.studies.runs import open_runs
 
-    with measuring_progress() as on_step:
-        runs = open_runs(ckpt_dir, on_step=on_step, **options)
-        yield runs
+    with listening() as listener:
+        runs = open_runs(ckpt_dir, on_step=listener.step, **options)
+        yield runs, listener
     reused = sum(len(measured.reused) == 2 for measured in runs.measured())
     click.echo(f"{len(runs.measured())} checkpoints, {reused} of them from the cache in {runs.cache.folder}", err=True)
 
@@ -41,7 +41,7 @@ def analyse(ckpt_dir: str, output: str | None, measuring: dict[str, Any]) -> Non
     \b
       eqviz analyse runs/ --group p4m --epochs all
     """
-    with opened(ckpt_dir, measuring) as runs:
+    with opened(ckpt_dir, measuring) as (runs, _):
         if output is None:
             runs.measured()
             return
@@ -74,10 +74,11 @@ def figures(
     """
     from eqviz.report.build import write_report
 
-    with opened(ckpt_dir, measuring) as runs:
+    with opened(ckpt_dir, measuring) as (runs, listener):
         written = write_report(
-            runs, output, only=only, formats=formats, table_formats=table_formats, command=command_line()
-        )
+            runs, output, only=only, formats=formats, table_formats=table_formats, command=command_line(),
+            on_work=listener.work,
+        )  # fmt: skip
     click.echo(f"{len(written)} files in {output}; open {output}/index.html")
 
 
@@ -94,6 +95,6 @@ def tables(ckpt_dir: str, output: str, table_formats: tuple[str, ...], measuring
     """
     from eqviz.report.build import write_tables
 
-    with opened(ckpt_dir, measuring) as runs:
+    with opened(ckpt_dir, measuring) as (runs, _):
         written = write_tables(runs, output, table_formats)
     click.echo(f"{len(written)} files in {output}/tables")

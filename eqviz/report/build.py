@@ -166,6 +166,7 @@ def provenance(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> dict
             "data": asdict(run.data),
             "normalisation": asdict(run.normalisation),
             "test_images": measured.images,
+            "test_images_sha256": measured.data,
             "orbit_images": measured.symmetry.single.images,
             "device": measured.device,
             "dtype": measured.symmetry.single.dtype,

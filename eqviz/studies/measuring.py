@@ -30,12 +30,16 @@ SYMMETRY = "symmetry"
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one run at one epoch; `reused` says which came from the cache."""
+    """The measurements of one run at one epoch; `reused` says which came from the cache.
+
+    `images` is the number of test images and `data` their fingerprint.
+    """
 
     accuracy: pd.DataFrame
     accuracy_classes: pd.DataFrame
     symmetry: Symmetry
     images: int
+    data: str
     device: str
     reused: tuple[str, ...]
 
@@ -72,13 +76,13 @@ def measure_run(
     device = choose_device(settings.device)
     bench = _Bench(run, epoch, settings, cache, found, device)
     try:
+        symmetry, symmetry_reused = bench.symmetry(tell)  # first: it is what a wrong layer or group stops
         accuracy, classes, accuracy_reused = bench.accuracy(tell)
-        symmetry, symmetry_reused = bench.symmetry(tell)
     except EqvizError as error:
         about = error.about if run.name in error.about else f"run {run.name}, {error.about}"
         raise EqvizError(about, expected=error.expected, found=error.found, fix=error.fix) from error
     reused = [kind for kind, hit in ((ACCURACY, accuracy_reused), (SYMMETRY, symmetry_reused)) if hit]
-    return Measured(accuracy, classes, symmetry, len(found), device, tuple(reused))
+    return Measured(accuracy, classes, symmetry, len(found), found.fingerprint(), device, tuple(reused))
 
 
 class _Bench:

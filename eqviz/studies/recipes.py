@@ -115,10 +115,10 @@ def load_recipe(path: str | Path, preset: str | None = None) -> Recipe:
     return parse_recipe(read_toml(Path(path)), str(path), preset)
 
 
-def demo_recipe(preset: str | None = None) -> Recipe:
+def demo_recipe() -> Recipe:
     """The recipe of `eqviz demo`: small networks on scikit-learn's digits."""
     with as_file(files("eqviz.studies").joinpath("demo.toml")) as path:
-        return parse_recipe(read_toml(path), "demo.toml", preset)
+        return parse_recipe(read_toml(path), "demo.toml")
 
 
 def parse_recipe(values: Mapping[str, Any], file: str, preset: str | None = None) -> Recipe:

@@ -66,6 +66,7 @@ class Runs(Sequence[Run]):
         self._jobs = jobs
         self._on_step = on_step
         self._measured: list[Measured] | None = None
+        self._tables: dict[str, pd.DataFrame] = {}
 
     @cached_property
     def cache(self) -> Cache:
@@ -145,12 +146,15 @@ class Runs(Sequence[Run]):
         return names
 
     def _collect(self, name: str, part: Callable[[Measured], pd.DataFrame]) -> pd.DataFrame:
-        parts = []
-        for (run, epoch), measured in zip(self.checkpoints, self.measured(), strict=True):
-            rows = part(measured)
-            keys = self._keys(run, epoch, measured.symmetry.single.group.name)
-            parts.append(pd.concat([pd.DataFrame(keys, index=rows.index), rows], axis=1))
-        return concatenate(parts, name)
+        """The table `name` over all checkpoints; put together once, and a copy of it each time."""
+        if name not in self._tables:
+            parts = []
+            for (run, epoch), measured in zip(self.checkpoints, self.measured(), strict=True):
+                rows = part(measured)
+                keys = self._keys(run, epoch, measured.symmetry.single.group.name)
+                parts.append(pd.concat([pd.DataFrame(keys, index=rows.index), rows], axis=1))
+            self._tables[name] = concatenate(parts, name)
+        return self._tables[name].copy()
 
     def accuracy(self) -> pd.DataFrame:
         """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle."""

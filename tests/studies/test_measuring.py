@@ -122,8 +122,8 @@ def test_one_lost_file_is_enough_to_measure_again(run, cache):
 def test_says_how_far_it_is(run, cache):
     told = []
     measure_run(run, 1, QUICK, cache, progress=lambda kind, fraction: told.append((kind, fraction)))
-    assert [kind for kind, _ in told] == ["accuracy"] * 7 + ["symmetry"] * 2
-    assert [fraction for _, fraction in told] == [*(n / 7 for n in range(1, 8)), 0.5, 1.0]
+    assert [kind for kind, _ in told] == ["symmetry"] * 2 + ["accuracy"] * 7
+    assert [fraction for _, fraction in told] == [0.5, 1.0, *(n / 7 for n in range(1, 8))]
 
 
 def test_accuracy_and_breaking_are_those_of_a_plain_loop(run, cache):
