@@ -10,8 +10,9 @@ from torch import Tensor
 from eqviz.capture.decomposition import decompose
 from eqviz.errors import EqvizError
 from eqviz.groups.group import group as named_group
+from eqviz.studies.devices import choose_device
 from eqviz.studies.measuring import test_images
-from eqviz.studies.measuring_settings import Settings, choose_device
+from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
 
 Array = npt.NDArray[np.float64]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from eqviz.errors import EqvizError
+from eqviz.studies.devices import choose_device
 from eqviz.studies.settings import TrainingSettings
 from eqviz.studies.streams import own_randomness, stream_seed
 from eqviz.studies.training_data import Batches, TrainingData
@@ -181,22 +182,10 @@ def _schedule(
     return None
 
 
-def check_device(device: str) -> None:
-    """Raise EqvizError unless `device` is auto, or cpu, cuda, cuda:N or mps and there."""
-    _accelerator(device)
-
-
 def _accelerator(device: str) -> tuple[str, Any]:
     """Lightning's words for a device; EqvizError for one that is not there."""
-    kind, _, index = device.partition(":")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        kind = next(name for name in ("cuda", "mps", "cpu") if there[name])
-    possible = there.get(kind, False) and (not index or (kind == "cuda" and index.isdigit()))
-    if not possible or (index and int(index) >= torch.cuda.device_count()):
-        held = ", ".join(name for name, is_there in there.items() if is_there)
-        raise EqvizError("device", expected=f"auto or a device of this machine: {held}", found=device, fix="use auto")
-    return kind, [int(index)] if index else 1
+    kind, _, index = choose_device(device).partition(":")
+    return kind, [int(index)] if kind == "cuda" and index else 1
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from eqviz.errors import EqvizError
 from eqviz.fields.statistics import OrbitStatistics
 from eqviz.fields.sums import LayerCall
 from eqviz.studies.cache import Cache, cache_key
+from eqviz.studies.devices import choose_device
 from eqviz.studies.extensions import import_modules
-from eqviz.studies.measuring_settings import Settings, choose_device
+from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.provenance import code_fingerprint, file_fingerprint, model_fingerprints
 from eqviz.studies.run_folders import Run
 

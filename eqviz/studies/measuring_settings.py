@@ -4,8 +4,6 @@ import math
 import os
 from dataclasses import dataclass
 
-import torch
-
 from eqviz.analysis.accuracy import EVERY_TEN_DEGREES
 from eqviz.errors import EqvizError
 from eqviz.groups.group import group as named_group
@@ -84,22 +82,3 @@ def _is_count(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def choose_device(name: str) -> str:
-    """The device of that name; `auto` is CUDA, else MPS, else the CPU. Raises EqvizError for one that is not there.
-
-    >>> choose_device("cpu")
-    'cpu'
-    """
-    held = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
-    present = [kind for kind, count in held.items() if count]
-    if name == "auto":
-        return present[0]
-    kind, _, index = name.partition(":")
-    known = kind in present and (":" not in name or (index.isdecimal() and int(index) < held[kind]))
-    if not known:
-        raise EqvizError(
-            "device", expected=f"auto or {', '.join(present)}", found=brief(name), fix="choose one of these"
-        )
-    return name

@@ -13,6 +13,7 @@ from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.models.registry import build_model
+from eqviz.studies.devices import choose_device
 from eqviz.studies.progress import OnProgress, Progress, silent
 from eqviz.studies.recipes import Recipe, RunSpec
 from eqviz.studies.run_folders import Run, read_run
@@ -36,10 +37,10 @@ def train_recipe(
     Raises EqvizError before anything is trained for data and models that do not fit, for folders that hold something
     else, and for unfinished runs without `resume`; and when lightning is missing or a loss is no longer finite.
     """  # noqa: E501
-    loop = _lightning_loop()
+    _lightning_loop()  # first of all: is it installed?
     if jobs < 1:
         raise EqvizError("jobs", expected="a number of at least 1", found=str(jobs), fix="give 1 or more")
-    loop.check_device(device)
+    choose_device(device)
     specs = recipe.expand()
     folder = Path(folder)
     _check_folder(folder)

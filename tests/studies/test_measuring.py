@@ -10,9 +10,10 @@ from eqviz.data.digits import load_digits
 from eqviz.errors import EqvizError
 from eqviz.studies import measuring
 from eqviz.studies.cache import Cache
+from eqviz.studies.devices import choose_device
 from eqviz.studies.examples import feature_example
 from eqviz.studies.measuring import measure_run
-from eqviz.studies.measuring_settings import Settings, choose_device
+from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run, read_run
 
 QUICK = Settings(limit=20, orbit_images=4, angles=(0.0, 90.0, 45.0), layers="pool,(output)", device="cpu")

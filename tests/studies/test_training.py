@@ -207,9 +207,9 @@ def test_channels_of_data_and_normalisation_must_agree(tiny, tmp_path):
     refused("images of 3 channels", parse_recipe(tiny, "t"), tmp_path / "new")
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:99", "cuda:x", "", "mps:1"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "", "mps:1"])
 def test_a_device_that_is_not_there(tiny, tmp_path, device):
-    refused("auto or a device of this machine: cpu", recipe(tiny), tmp_path / "new", device=device)
+    refused("device: expected auto or .*cpu", recipe(tiny), tmp_path / "new", device=device)
 
 
 def test_jobs_below_one(tiny, tmp_path):
