@@ -48,7 +48,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("eqviz: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        again = "the same command goes on from there (eqviz train: with --resume)"
+        click.echo(f"eqviz: interrupted; what was finished is kept; {again}", err=True)
         return INTERRUPTED
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""

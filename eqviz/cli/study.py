@@ -39,7 +39,7 @@ def analyse(ckpt_dir: str, output: str | None, measuring: dict[str, Any]) -> Non
     """Measure every checkpoint in CKPT_DIR and keep the results in its cache.
 
     \b
-      eqviz analyse runs/ --group p4m --epochs all
+      eqviz analyse runs/ --group p4 --epochs all
     """
     with opened(ckpt_dir, measuring) as (runs, _):
         if output is None:

@@ -103,7 +103,7 @@ def check_fits(field: FieldType, shape: tuple[int, ...], elements: Sequence[Elem
     if unknown is not None:
         raise EqvizError(
             "group", expected=f"elements that act on {field}", found=f"{unknown}",
-            fix="measure under the field type's own group or a subgroup of it",
+            fix="choose that group or a subgroup of it, as with --group",
         )  # fmt: skip
 
 

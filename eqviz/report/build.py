@@ -40,9 +40,9 @@ def write_report(
 ) -> tuple[Path, ...]:
     """Measure what is not cached, draw the figures, and write everything to `folder`; returns the files.
 
-    `only` names the figures to draw (all if empty), `formats` their file formats (pdf, png, svg), `table_formats`
-    those of the tables (csv, md, tex). `on_work` is told what is being done. Raises EqvizError for unknown names and
-    for a folder that cannot be written to, before anything is measured.
+    `only` names the figures to draw; if empty, all that these networks allow. `formats` are their file formats (pdf,
+    png, svg), `table_formats` those of the tables (csv, md, tex). `on_work` is told what is being done.
+    Raises EqvizError for unknown names and for a folder that cannot be written to, before anything is measured.
     """
     tell = on_work or (lambda what: None)
     names = chosen_figures(only)
@@ -51,22 +51,39 @@ def write_report(
     tables = Tables(runs)
     contents = {name: tables[name] for name in TABLES}
     contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
-    figures = []
+    figures, remarks = [], unfinished(runs)
     for section in sections(tables):
         for name in names:
             tell(f"drawing {name}{section.suffix}")
-            figures.append(draw(name, section))
+            try:
+                figures.append(draw(name, section))
+            except EqvizError as error:
+                if only:
+                    raise
+                remarks.append(f"Left out: {name}{section.suffix} ({error})")
+    for remark in remarks:
+        tell(remark)
     tell("writing")
     files = _figure_files(figures, formats)
     files |= _table_files(contents, table_formats)
-    record = provenance(runs, figures, command)
+    record = {**provenance(runs, figures, command), "remarks": remarks}
     title = runs.folder.resolve().name or str(runs.folder)
     shown = page(
-        title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"]
-    )
+        title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"],
+        remarks,
+    )  # fmt: skip
     files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
     files["index.html"] = _bytes(shown)
     return _write(target, files)
+
+
+def unfinished(runs: Runs) -> list[str]:
+    """A remark on every run that stopped before its last epoch."""
+    return [
+        f"Run {run.name} stopped at epoch {run.epochs[-1]} of {run.planned_epochs or 'unknown'}: its numbers are those."
+        for run in runs
+        if not run.finished
+    ]
 
 
 def write_tables(runs: Runs, folder: str | Path, formats: Sequence[str] = ("csv", "md", "tex")) -> tuple[Path, ...]:

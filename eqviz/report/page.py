@@ -8,6 +8,7 @@ import jinja2
 import pandas as pd
 
 from eqviz.report.figures import DrawnFigure
+from eqviz.report.sections import last_epochs
 from eqviz.report.tables import readable
 
 _PAGE = """<!doctype html>
@@ -29,7 +30,8 @@ _PAGE = """<!doctype html>
 <body>
 <h1>Symmetry of the networks in {{ folder }}</h1>
 <p>{{ verdict }}</p>
-<div class="wide"><table>
+{% for remark in remarks %}<p><strong>{{ remark }}</strong></p>
+{% endfor %}<div class="wide"><table>
 <thead><tr>{% for name in networks.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in networks.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
 </table></div>
@@ -69,6 +71,7 @@ def page(
     endings: Sequence[str],
     provenance: Mapping[str, Any],
     skipped: Mapping[str, str],
+    remarks: Sequence[str] = (),
 ) -> str:
     """The report as one HTML page; every text in it is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -83,6 +86,7 @@ def page(
         command=provenance["command"],
         made=provenance["environment"],
         skipped=skipped,
+        remarks=remarks,
     )
 
 
@@ -98,18 +102,19 @@ def _entry(figure: DrawnFigure, formats: Sequence[str]) -> dict[str, Any]:
 
 
 def verdict(networks: pd.DataFrame) -> str:
-    """How many of the networks are exactly equivariant, in a sentence.
+    """How many of the networks are exactly equivariant, each at its last epoch, in a sentence.
 
     >>> verdict(pd.DataFrame({"exact": ["yes", "no", "no"]}))
     'Of 3 networks, 1 is exactly equivariant at its output and 2 are not.'
     """
-    count = {answer: int((networks["exact"] == answer).sum()) for answer in ("yes", "no", "undecided")}
+    last = last_epochs(networks) if "epoch" in networks else networks
+    count = {answer: int((last["exact"] == answer).sum()) for answer in ("yes", "no", "undecided")}
     own = "its output" if count["yes"] == 1 else "their outputs"
     parts = [f"{_is(count['yes'])} exactly equivariant at {own}", f"{_is(count['no'])} not"]
     if count["undecided"]:
         parts.append(f"{_is(count['undecided'])} undecided")
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"Of {len(networks)} network{'s' if len(networks) != 1 else ''}, {listed}."
+    return f"Of {len(last)} network{'s' if len(last) != 1 else ''}, {listed}."
 
 
 def _is(count: int) -> str:

@@ -52,8 +52,7 @@ class Section:
         """The rows of a table that belong to this section."""
         rows = self.tables[name]
         mine = rows[(rows["data"] == self.data) & (rows["regime"] == self.regime) & (rows["group"] == self.group)]
-        last = mine.groupby(["model", "input_size"])["epoch"].transform("max")
-        return mine[mine["epoch"] == last].reset_index(drop=True)
+        return last_epochs(mine)
 
     def layers(self, name: str) -> pd.DataFrame:
         """A table by layer, without the layers that figures leave out. Raises EqvizError if that leaves none."""
@@ -119,6 +118,12 @@ def _counted(low: int, high: int, word: str) -> str:
 
 def _epochs(epochs: "pd.Series[int]") -> str:
     return _counted(int(epochs.min()), int(epochs.max()), "epoch")
+
+
+def last_epochs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of every network at its last epoch."""
+    last = table.groupby(["model", "input_size", "data", "regime", "group"])["epoch"].transform("max")
+    return table[table["epoch"] == last].reset_index(drop=True)
 
 
 def sections(tables: Tables) -> tuple[Section, ...]:

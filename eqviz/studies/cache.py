@@ -41,13 +41,15 @@ class Cache:
 
     @classmethod
     def beside(cls, runs: Path) -> "Cache":
-        """The cache of a folder of runs: in it, or in the user's cache folder where it cannot be written to.
+        """The cache of a folder of runs: in it, or in the user's cache folder where that cannot be or is a link.
 
         Raises EqvizError where neither can be.
         """
         inside = runs / FOLDER
         try:
             inside.mkdir(exist_ok=True)
+            if inside.resolve().parent != runs.resolve():  # a link must not make eqviz write somewhere else
+                raise OSError(f"{inside} leads out of the folder")
             with tempfile.TemporaryFile(dir=inside):
                 return cls(inside)
         except OSError:

@@ -15,7 +15,7 @@ def import_modules(names: Sequence[str]) -> None:
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)  # last, so that a file there cannot stand in for a library
     for name in names:
         try:
             importlib.import_module(name)

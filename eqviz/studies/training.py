@@ -45,7 +45,7 @@ def train_recipe(
     folder = Path(folder)
     _check_folder(folder)
     _check_all(recipe, specs, folder, resume)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     if jobs == 1:
         for place, spec in enumerate(specs, 1):
             _train(recipe, spec, folder, device, progress, (place, len(specs)))
@@ -64,13 +64,23 @@ def _lightning_loop() -> ModuleType:
         if (error.name or "").partition(".")[0] != "lightning":
             raise
         raise EqvizError(
-            "training", expected="lightning", found="it is not installed", fix="run pip install 'eqviz[train]'"
+            "training", expected="lightning", found="it is not installed", fix="install eqviz with its extra `train`"
         ) from None
 
 
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise EqvizError(str(folder), expected="a folder, new or old", found="a file", fix="choose another folder")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EqvizError(
+            str(folder), expected="a folder that can be made", found=error.strerror or str(error),
+            fix="choose another folder",
+        ) from None  # fmt: skip
 
 
 def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume: bool) -> None:

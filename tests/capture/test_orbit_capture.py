@@ -297,7 +297,7 @@ def test_a_regular_network_under_its_own_subgroups_and_no_other(group_network):
     with pytest.raises(EqvizError, match="layer 0: expected elements that act on regular") as caught:
         capture(model, images, "D4")
     assert "\n" not in str(caught.value)
-    assert "measure under the field type's own group or a subgroup of it" in str(caught.value)
+    assert "choose that group or a subgroup of it" in str(caught.value)
     found = capture(model, images, "C2").equivariance()
     assert found["breaking_fraction"].iloc[0] < 1e-12
     assert capture(group_network("D4"), images, "C4").group == group("C4")

@@ -118,3 +118,12 @@ def test_with_no_place_at_all_it_says_so(tmp_path, monkeypatch):
     with pytest.raises(EqvizError, match=r"neither can be written to .*XDG_CACHE_HOME") as caught:
         Cache.beside(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_link_in_a_folder_of_runs_does_not_make_eqviz_write_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "user")
+    for name in ("runs", "victim"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "runs" / ".eqviz").symlink_to(tmp_path / "victim")
+    Cache.beside(tmp_path / "runs").write_text("kind", "key", "{}")
+    assert list((tmp_path / "victim").iterdir()) == []

@@ -79,3 +79,11 @@ def test_without_names_nothing_happens(here):
     before = list(sys.path)
     import_modules([])
     assert sys.path == before
+
+
+def test_the_current_folder_comes_after_the_libraries(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_own_models.py").write_text("")
+    import_modules(["my_own_models"])
+    assert sys.path[-1] == str(tmp_path)
