@@ -91,9 +91,11 @@ def accuracy_overview(accuracy: pd.DataFrame, *, interval: Interval = "auto") ->
 def _over_layers(
     table: pd.DataFrame, extra: Sequence[str], columns: dict[str, tuple[str, str | Callable[[pd.Series], object]]]
 ) -> pd.DataFrame:
+    """Summaries over seeds. `n_seeds` counts the runs that have a value: a dead layer has none."""
     by = [*MODEL_KEYS, *LAYER_KEYS, *extra]
+    value = next(iter(columns.values()))[0]
     grouped = table.groupby(by, sort=False, observed=True, dropna=False)
-    return grouped.agg(**columns, n_seeds=("run", "nunique")).reset_index()
+    return grouped.agg(**columns, n_seeds=(value, "count")).reset_index()
 
 
 def with_traits(table: pd.DataFrame, equivariance: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +133,10 @@ def subgroups_summary(subgroups: pd.DataFrame, equivariance: pd.DataFrame) -> pd
     summary = _over_layers(
         table,
         (*LAYER_TRAITS, "subgroup"),
-        {"residual": ("residual", "max"), "survives": ("survives", lambda answers: answers.all(skipna=False))},
+        {
+            "residual": ("residual", lambda values: values.max(skipna=False)),
+            "survives": ("survives", lambda answers: answers.all(skipna=False)),
+        },
     )
     return conform(summary.astype({"survives": "boolean"}), "subgroups_summary")
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from eqviz.capture.orbit_capture import capture, image_batches
 from eqviz.capture.precision import in_float64, rounding_energy
+from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.statistics import OrbitStatistics
 from eqviz.fields.sums import LayerCall
@@ -31,16 +32,16 @@ class Symmetry:
     def equivariance(self) -> pd.DataFrame:
         """The table `equivariance`, with `floor`: the breaking fraction that rounding alone gives in that layer.
 
-        Rounding errors of energy r on the elements of an orbit are independent, so their breaking fraction is
-        r (1 - 1/|G|), with the group whose breaking fraction the row has: its exact subgroup where `grid`.
+        Rounding errors of energy r would give the breaking fraction r (1 - 1/|G|) if they were independent over the
+        orbit; they are correlated, so exact layers lie somewhat below it. G is the group whose breaking fraction the
+        row has: its exact subgroup where `grid`. NaN for a float64 network.
         """
         table = self.single.equivariance()
         G = self.single.group
         share = {True: 1 - 1 / G.exact_subgroup.order, False: 1 - 1 / G.order}
         rows = zip(table["layer"], table["call"], table["grid"], strict=True)
-        floor = [
-            share[bool(grid)] * self.rounding.get(LayerCall(layer, call), float("nan")) for layer, call, grid in rows
-        ]
+        known = {} if self.single.dtype == "float64" else self.rounding
+        floor = [share[bool(grid)] * known.get(LayerCall(layer, call), float("nan")) for layer, call, grid in rows]
         return table.assign(floor=floor)
 
     def equivariance_elements(self) -> pd.DataFrame:
@@ -78,6 +79,11 @@ def measure_symmetry(
     >>> found.subgroups().query("layer == '0'")["survives"].tolist()
     [True, False, False]
     """
+    if iter(images) is images:
+        raise EqvizError(
+            "images", expected="images that can be gone through three times", found="an iterator, which ends",
+            fix="give a tensor, an array, a list of batches or a DataLoader",
+        )  # fmt: skip
     done = 0
 
     def second(images_done: int) -> None:

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.capture.hooks import placement, watching
-from eqviz.capture.layers import OUTPUT, layer_kind, near_names, resolve_field, select_layers, split_globs
+from eqviz.capture.layers import (
+    OUTPUT,
+    layer_kind,
+    layer_names,
+    matches,
+    near_names,
+    resolve_field,
+    select_layers,
+    split_globs,
+)
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.orbit import align, orbit
@@ -119,6 +128,7 @@ def run_orbit(
     device, dtype = placement(model)
     globs = split_globs(layers)
     selected = select_layers(model, globs)
+    _check_fields(model, fields)
     aligner = _Aligner(group, fields, receive)
     done = 0
     with watching(model, selected, aligner.watch) as watch:
@@ -132,6 +142,18 @@ def run_orbit(
     _require_ran(globs, selected, watch.ran)
     silent = {LayerCall(name, 0): "it never ran" for name in selected if name not in watch.ran}
     return {**watch.unusable, **aligner.skipped, **silent}
+
+
+def _check_fields(model: nn.Module, fields: Mapping[str, str | FieldType]) -> None:
+    """Every key of `fields` is a name or glob of some layer, or of an item such as `head[0]` of one."""
+    known = layer_names(model)
+    for glob in fields:
+        layer = glob.partition("[")[0]
+        if not any(matches(name, glob) or matches(name, layer) for name in known):
+            raise EqvizError(
+                "fields", expected="names or globs of layers in the model", found=repr(glob),
+                fix=f"near names are {', '.join(near_names(glob, known))}",
+            )  # fmt: skip
 
 
 def _require_ran(globs: Iterable[str], selected: Mapping[str, nn.Module], ran: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """`eqviz`: the commands, and how errors leave the program: one line on standard error, exit status 2."""
 
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -63,5 +64,6 @@ def _fail(message: str) -> int:
 
 
 def main() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command. SIGTERM ends it as Ctrl-C does, its worker processes included."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run())

@@ -33,10 +33,25 @@ def exact_by_fall(single: float, double: float) -> Verdict:
     return "no" if single < FALL_IF_BROKEN * double else "undecided"
 
 
+def first_look(value: float, epsilon: float) -> bool | None:
+    """Whether an energy fraction measured in one precision alone looks like rounding (True), a break (False) or either.
+
+    True up to epsilon ** 1.75 (8e-13 for float32), which a few layers of rounding reach; False from epsilon on (1e-7),
+    which rounding does not reach; None in between, or for NaN. A break weaker than rounding cannot be seen this way:
+    :func:`exact_by_fall` decides.
+
+    >>> first_look(3e-14, 2**-23), first_look(0.1, 2**-23), first_look(4e-11, 2**-23)
+    (True, False, None)
+    """
+    if value <= epsilon**1.75:
+        return True
+    return False if value >= epsilon else None
+
+
 def screening_floor(epsilon: float) -> float:
     """Energy fraction below which a measurement in one precision looks like rounding: epsilon ** 1.5.
 
     On a logarithmic scale midway between the energy of one rounding error, epsilon squared, and epsilon: 4e-11 for
-    float32, 3e-24 for float64. A first look only; :func:`exact_by_fall` decides.
+    float32, 3e-24 for float64.
     """
     return float(epsilon**1.5)

@@ -62,8 +62,8 @@ def over_group(values: Array, *, squares: bool = False) -> Array:
 def isotypic_energies(group: Group, norms: Array, distances: Array, *, epsilon: float) -> Array:
     """Fraction of energy in each isotypic component, E_r = |P_r A|^2 / sum_g |A_g|^2, (..., irrep); they add to 1.
 
-    For non-trivial r it is -1/2 tr(P_r d) / sum_g n_g. Signs mix in that sum, so anything below `epsilon` (machine
-    epsilon of the measured activations) times b is rounding and given as 0.
+    For non-trivial r it is -1/2 tr(P_r d) / sum_g n_g. Signs mix in that sum, so anything up to `epsilon` (machine
+    epsilon of the measured activations) times |G| b is rounding and given as 0.
     """
     total = norms.sum(-1)
     broken = breaking_fraction(norms, distances)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eqviz.fields.exactness import exact_by_fall, screening_floor
+from eqviz.fields.exactness import exact_by_fall, first_look
 from eqviz.fields.measures import (
     breaking_fraction,
     cosines,
@@ -27,8 +27,8 @@ from eqviz.groups.irreps import irreps
 
 Layers = Mapping[LayerCall, LayerOrbit]
 Array = npt.NDArray[np.float64]
-DEAD = "dead: every activation is 0, so there is no ratio"
-NOT_FINITE = "not finite: some activations are NaN or infinite"
+DEAD = "dead: every activation is 0, or so small that its square is, so there is no ratio"
+NOT_FINITE = "not finite: some activations, or their squares, are NaN or infinite"
 
 
 def equivariance_rows(group: Group, layers: Layers) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def subgroup_rows(group: Group, layers: Layers, epsilon: float, double: Layers |
     """Residual of every subgroup in every layer, and whether it survives.
 
     With `double`, the same images in float64, a subgroup survives if its residual falls as rounding does (NA where
-    undecided). Without, by the first look of `screening_floor`.
+    undecided). Without, by :func:`eqviz.fields.exactness.first_look` (NA where it cannot tell).
     """
     parts = []
     for key, layer in layers.items():
@@ -127,7 +127,7 @@ def subgroup_rows(group: Group, layers: Layers, epsilon: float, double: Layers |
 
 
 def _screened(residual: Array, epsilon: float) -> list[bool | None]:
-    return [None if np.isnan(value) else bool(value <= screening_floor(epsilon)) for value in np.atleast_1d(residual)]
+    return [first_look(float(value), epsilon) for value in np.atleast_1d(residual)]
 
 
 def _by_fall(single: Array, double: Array) -> list[bool | None]:

@@ -64,7 +64,8 @@ class OrbitStatistics:
         """Which part of the symmetry survives: residual of every subgroup, and whether it is zero but for rounding.
 
         `double` are statistics of the same images in float64; with them the decision is by how far the residual
-        falls, without them by a first look at its size.
+        falls. Without them it is a first look at its size, NA where that cannot tell; `eqviz.measure_symmetry`
+        measures both and decides.
         """
         twin = None if double is None else double._layers(per_sample)
         return orbit_tables.subgroup_rows(self.group, self._layers(per_sample), self.epsilon, twin)

@@ -230,8 +230,10 @@ def group(name: str | Group) -> Group:
     """
     if isinstance(name, Group):
         return name
-    wanted = _ALIASES.get(name, _ALIASES.get(name.lower(), name))
     by_name = {H.name: H for H in Group(4, Fraction(0)).subgroups}
+    spelt = {known.lower(): known for known in (*by_name, *_ALIASES)}
+    wanted = spelt.get(name.strip().lower(), name.strip())
+    wanted = _ALIASES.get(wanted, wanted)
     if wanted in by_name:
         return by_name[wanted]
     cyclic = re.fullmatch(r"[Cc]([1-9]\d{0,2})", wanted)

@@ -295,3 +295,11 @@ def test_two_runs_of_one_seed_count_as_two_everywhere():
     assert equivariance_summary(pd.concat(twice))["n_seeds"].eq(2).all()
     accuracy = pd.concat([accuracy_table([0.9]), accuracy_table([0.8]).assign(run="again")])
     assert accuracy_summary(accuracy)["n_seeds"].item() == 2
+
+
+def test_a_seed_whose_layer_is_dead_does_not_count():
+    layer = {"layer": "relu", "call": 0, "depth": 0, "kind": "activation", "subsamples": False, "grid": True}
+    alive = keys(0) | layer | {"breaking_fraction": 0.2, "floor": 1e-14}
+    dead = keys(1) | layer | {"breaking_fraction": np.nan, "floor": np.nan}
+    row = equivariance_summary(pd.DataFrame([alive, dead])).iloc[0]
+    assert (row["breaking_fraction"], row["n_seeds"]) == (0.2, 1)

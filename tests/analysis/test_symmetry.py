@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eqviz.analysis.symmetry import FLOOR_IMAGES, measure_symmetry
 from eqviz.capture.orbit_capture import capture
+from eqviz.errors import EqvizError
 from eqviz.fields.field_types import declare
 from eqviz.fields.sums import LayerCall, LayerOrbit
 from eqviz.groups.group import group
@@ -146,7 +147,13 @@ def test_a_network_in_float64_has_no_floor_and_the_same_verdict():
     measured = measure_symmetry(model, images, "D4", "2")
     assert measured.single.dtype == "float64"
     assert surviving(measured.subgroups(), "2") == {"C1", "D1(transpose)"}
-    assert measured.equivariance()["floor"].item() == 0
+    assert measured.equivariance()["floor"].isna().all()
+
+
+def test_an_iterator_is_refused_before_anything_runs():
+    batches = (torch.randn(2, 1, 8, 8) for _ in range(2))
+    with pytest.raises(EqvizError, match="gone through three times"):
+        measure_symmetry(pair(), batches, "D4", "2")
 
 
 def test_is_two_captures_and_says_how_far_it_is():

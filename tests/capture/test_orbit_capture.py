@@ -545,3 +545,9 @@ def test_tables_of_a_capture_survive_json(group_network):
     found = capture(group_network("D4"), torch.randn(2, 1, 8, 8), "D4")
     back = OrbitStatistics.from_json(found.to_json())
     pd.testing.assert_frame_equal(found.subgroups(), back.subgroups(), check_exact=True)
+
+
+def test_a_field_for_a_layer_that_is_not_there_is_refused():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3))
+    with pytest.raises(EqvizError, match=r"fields: expected names or globs .* 'fist'"):
+        capture(model, torch.randn(2, 1, 8, 8), "C4", fields={"fist": "image"})

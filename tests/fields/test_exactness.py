@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from eqviz.fields.exactness import exact_by_fall, screening_floor
+from eqviz.fields.exactness import exact_by_fall, first_look, screening_floor
 
 inf, nan = math.inf, math.nan
 
@@ -42,3 +42,11 @@ def test_verdicts(single, double, verdict):
 def test_screening_floor_lies_midway_between_epsilon_squared_and_epsilon():
     for epsilon in (2.0**-23, 2.0**-52, 2.0**-10):
         assert math.log(screening_floor(epsilon)) == pytest.approx((2 * math.log(epsilon) + math.log(epsilon)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [(0.0, True), (1e-14, True), (4.4e-11, None), (1e-8, None), (1e-6, False), (0.5, False), (math.nan, None)],
+)
+def test_a_first_look_in_float32_says_so_where_it_cannot_tell(value, answer):
+    assert first_look(value, 2.0**-23) is answer

@@ -181,7 +181,7 @@ def test_every_group_is_found_by_its_own_name(G):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "C0", "D3", "p5", "C-4", "C4 ", "SO(2)", "C1000", "D2(nowhere)", "D8(mirror 1/0)"]
+    "name", ["", "C0", "D3", "p5", "C-4", "C 4", "SO(2)", "C1000", "D2(nowhere)", "D8(mirror 1/0)"]
 )
 def test_unknown_names_are_refused_in_one_line(name):
     with pytest.raises(EqvizError, match="group: expected") as caught:

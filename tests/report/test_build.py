@@ -9,6 +9,7 @@ from eqviz.report import build
 from eqviz.report.build import writable_folder, write_report, write_tables
 from eqviz.report.figures import density
 from eqviz.studies.provenance import code_fingerprint, file_fingerprint, version
+from eqviz.studies.runs import open_runs
 
 
 def test_provenance_says_how_everything_was_made(report, runs):
@@ -69,3 +70,21 @@ def test_asking_whether_a_folder_can_be_written_to_leaves_nothing(tmp_path):
 )  # fmt: skip
 def test_the_density_of_a_training_regime(regime, shape):
     assert density(regime) == shape
+
+
+def test_a_figure_that_the_networks_do_not_allow_is_left_out_and_named(study, tmp_path):
+    still = open_runs(study / "p4cnn-8-seed0", limit=20, orbit_images=2, device="cpu", group="C1")
+    told = []
+    written = write_report(still, tmp_path, formats=("png",), table_formats=("csv",), on_work=told.append)
+    names = {path.name for path in written}
+    assert "aligned_features.png" not in names
+    assert "breaking_by_layer.png" in names
+    assert any(remark.startswith("Left out: aligned_features") for remark in told)
+    assert "Left out: aligned_features" in (tmp_path / "index.html").read_text()
+
+
+def test_a_run_that_stopped_early_is_named(spoilt, tmp_path):
+    (spoilt / "p4cnn-9-seed0/epoch-0001.safetensors").unlink()
+    early = open_runs(spoilt, limit=20, orbit_images=2, device="cpu")
+    write_report(early, tmp_path, only=("accuracy_overview",), formats=("png",), table_formats=("csv",))
+    assert "Run p4cnn-9-seed0 stopped at epoch 0 of 1" in (tmp_path / "index.html").read_text()

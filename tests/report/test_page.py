@@ -109,3 +109,9 @@ def test_what_could_not_be_measured_is_said_and_escaped():
 )  # fmt: skip
 def test_the_verdict_in_a_sentence(answers, sentence):
     assert verdict(pd.DataFrame({"exact": answers})) == sentence
+
+
+def test_the_verdict_counts_networks_at_their_last_epoch():
+    keys = {"model": "p4cnn", "input_size": 9, "data": "digits", "regime": "upright", "group": "C4"}
+    rows = [{**keys, "epoch": epoch, "exact": answer} for epoch, answer in ((0, "yes"), (1, "no"))]
+    assert verdict(pd.DataFrame(rows)) == "Of 1 network, 0 are exactly equivariant at their outputs and 1 is not."
