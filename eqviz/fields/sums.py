@@ -15,7 +15,10 @@ from torch import Tensor
 
 Array = npt.NDArray[np.float64]
 LONGEST_ROW = 1024
-ENTRIES_IN_CACHE = 2**20
+"""Entries that are summed in their own dtype; more are summed in float64."""
+
+ENTRIES_IN_CACHE = 2**21
+"""Entries, of all elements together, that are reduced in one go on a CPU."""
 
 
 class LayerCall(NamedTuple):
