@@ -62,17 +62,17 @@ class Invariant(FieldType):
     """Nothing moves: class scores, pooled features."""
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "invariant"
 
-    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+    def act(self, features: Tensor, element: Element) -> Tensor:
         del element
         return features
 
-    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+    def fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) >= 1
 
-    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return (1,) * len(shape)
 
 
@@ -82,16 +82,16 @@ class Image(FieldType):
     """Only pixels move: `(batch, ..., height, width)`, the trivial representation on the fibre."""
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return "image"
 
-    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+    def act(self, features: Tensor, element: Element) -> Tensor:
         return act_on_maps(features, element)
 
-    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+    def fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) >= 3
 
-    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return (*(1,) * (len(shape) - 2), *shape[-2:])
 
 
@@ -111,10 +111,10 @@ class Regular(FieldType):
     flattened: bool = False
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return f"regular({self.group}{', flattened' if self.flattened else ''})"
 
-    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+    def act(self, features: Tensor, element: Element) -> Tensor:
         if self.flattened:
             return self._act(self._unflattened(features), element).flatten(1, 2)
         return self._act(features, element)
@@ -128,15 +128,15 @@ class Regular(FieldType):
             return moved
         return moved[:, :, list(_permutation(self.group, element))]
 
-    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+    def fits(self, shape: tuple[int, ...]) -> bool:
         if self.flattened:
             return len(shape) in (2, 4) and shape[1] % self.group.order == 0
         return len(shape) in (3, 5) and shape[2] == self.group.order
 
-    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:  # noqa: D102
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         return (1, self.group.order, *shape[2:]) if self.flattened else (1, 1, *shape[2:])
 
-    def represents(self, element: Element) -> bool:  # noqa: D102
+    def represents(self, element: Element) -> bool:
         return element in self.group
 
 
@@ -173,18 +173,18 @@ class Vector(FieldType):
         raise EqvizError(f"vector field of {self.group}", expected=expected, found=found, fix="check the matrices")
 
     @property
-    def name(self) -> str:  # noqa: D102
+    def name(self) -> str:
         return f"vector({self.group}, {self.matrices.shape[1]})"
 
-    def act(self, features: Tensor, element: Element) -> Tensor:  # noqa: D102
+    def act(self, features: Tensor, element: Element) -> Tensor:
         matrix = torch.as_tensor(self.matrices[self.group.index(element)], dtype=features.dtype, device=features.device)
         moved = act_on_maps(features, element) if features.dim() == 4 else features
         return torch.einsum("ij,bj...->bi...", matrix, moved)
 
-    def fits(self, shape: tuple[int, ...]) -> bool:  # noqa: D102
+    def fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) in (2, 4) and shape[1] == self.matrices.shape[1]
 
-    def represents(self, element: Element) -> bool:  # noqa: D102
+    def represents(self, element: Element) -> bool:
         return element in self.group
 
 
