@@ -122,6 +122,7 @@ def figure(
 def blank(width_mm: Number, height_mm: Number) -> Figure:
     """A figure in the theme without Axes, unknown to pyplot."""
     made = Figure(figsize=millimetres(width_mm, height_mm), dpi=_RC["figure.dpi"], layout="constrained")
+    # the engine is the constrained one, asked for a line above
     made.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.03)  # type: ignore[union-attr,call-arg]
     return made
 

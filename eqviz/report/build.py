@@ -49,8 +49,7 @@ def write_report(
     formats, table_formats = check_formats(formats, FIGURE_FORMATS, "figure"), check_formats(table_formats)
     target = writable_folder(folder)
     tables = Tables(runs)
-    contents = {name: tables[name] for name in TABLES}
-    contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    contents = _contents(tables)
     figures, remarks = [], unfinished(runs)
     for section in sections(tables):
         for name in names:
@@ -77,6 +76,12 @@ def write_report(
     return _write(target, files)
 
 
+def _contents(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Every table that is written, by name."""
+    contents = {name: tables[name] for name in TABLES}
+    return {**contents, ACCURACY_TABLE: accuracy_table(contents["accuracy_overview"])}
+
+
 def unfinished(runs: Runs) -> list[str]:
     """A remark on every run that stopped before its last epoch."""
     return [
@@ -91,8 +96,7 @@ def write_tables(runs: Runs, folder: str | Path, formats: Sequence[str] = ("csv"
     formats = check_formats(formats)
     target = writable_folder(folder)
     tables = Tables(runs)
-    contents = {name: tables[name] for name in TABLES}
-    contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    contents = _contents(tables)
     return _write(target, _table_files(contents, formats))
 
 

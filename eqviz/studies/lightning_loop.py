@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # lightning does not list it in __all__
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
