@@ -63,7 +63,6 @@ layer, images = torch.nn.Conv2d(1, 1, 3), torch.rand(1, 1, 5, 5)
 eqviz.decompose
 for _ in range(2):
     print(len(eqviz.capture(layer, images, group="C4").equivariance()), end=" ")
-from eqviz.capture.layers import OUTPUT
 import eqviz.capture.hooks
 print(OUTPUT, eqviz.capture.hooks.__name__)
 """

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eqviz.capture.hooks import placement, tensors_in, watching
+from eqviz.capture.hooks import watching
 from eqviz.errors import EqvizError
 from eqviz.fields.grid_action import act_by_interpolation, act_on_grid, mask_disc
+from eqviz.fields.layer_calls import placement, tensors_in
 from eqviz.groups.group import Element
 
 LEFT_RIGHT = Element(Fraction(1, 2), reflected=True)

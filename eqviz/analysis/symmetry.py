@@ -11,8 +11,8 @@ from eqviz.capture.orbit_capture import capture, image_batches
 from eqviz.capture.precision import in_float64, rounding_energy
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
+from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.statistics import OrbitStatistics
-from eqviz.fields.sums import LayerCall
 from eqviz.groups.group import Group
 
 FLOOR_IMAGES = 16

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eqviz.capture.layers import layer_names
 from eqviz.capture.orbit_capture import run_orbit
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
+from eqviz.fields.layer_calls import LayerCall, layer_names
 from eqviz.fields.orbit import Decomposition
-from eqviz.fields.sums import LayerCall, LayerInfo
+from eqviz.fields.sums import LayerInfo
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
 

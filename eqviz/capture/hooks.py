@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from eqviz.errors import EqvizError
-from eqviz.fields.sums import LayerCall
+from eqviz.fields.layer_calls import LayerCall, tensors_in
 
 Watcher = Callable[[LayerCall, nn.Module, Tensor | None, Tensor], None]
 """Called with the layer and its call, the module, its first input tensor and its output, before the next layer runs."""
@@ -72,18 +72,6 @@ class Watch:
         return hook
 
 
-def tensors_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in an output, with the place of each in tuples, lists and dicts, such as `[0]` or `[logits]`."""
-    if isinstance(output, Tensor):
-        yield suffix, output
-    elif isinstance(output, Mapping):
-        for key, item in output.items():
-            yield from tensors_in(item, f"{suffix}[{key}]")
-    elif isinstance(output, list | tuple):
-        for place, item in enumerate(output):
-            yield from tensors_in(item, f"{suffix}[{place}]")
-
-
 @contextmanager
 def watching(model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> Iterator[Watch]:
     """A :class:`Watch` on a model that is in evaluation mode, without gradients and in full precision.
@@ -127,19 +115,3 @@ def full_precision() -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(products)
-
-
-def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and floating dtype of a model's weights, or of its buffers; CPU and float32 for one with neither.
-
-    Raises EqvizError if they are spread over several devices or dtypes.
-    """
-    found = {(p.device, p.dtype) for p in model.parameters() if p.is_floating_point()}
-    found = found or {(b.device, b.dtype) for b in model.buffers() if b.is_floating_point()}
-    if len(found) > 1:
-        shown = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in found))
-        raise EqvizError(
-            "model", expected="weights of one dtype on one device", found=shown,
-            fix="move the model with model.to(device, dtype)",
-        )  # fmt: skip
-    return found.pop() if found else (torch.device("cpu"), torch.float32)

@@ -1,7 +1,5 @@
 """Which layers of a model are meant, and what each of them is."""
 
-import difflib
-import fnmatch
 from collections.abc import Iterable, Mapping
 
 from torch import nn
@@ -19,9 +17,7 @@ from torch.nn.modules.pooling import (
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, declared, field_type
-
-OUTPUT = "(output)"
-"""The layer name of the model itself, whose path is empty."""
+from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
@@ -32,12 +28,6 @@ _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("linear", (nn.Linear, nn.Bilinear)),
     ("block", (MultiheadAttention,)),
 )
-
-
-def layer_names(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module of the model by its path, the model itself as `(output)`, last."""
-    names = {path: module for path, module in model.named_modules() if path}
-    return {**names, OUTPUT: model}
 
 
 def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn.Module]:
@@ -70,21 +60,6 @@ def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn
 def split_globs(layers: str | Iterable[str]) -> list[str]:
     """The single names and globs in a text with commas or an iterable."""
     return [part.strip() for part in (layers.split(",") if isinstance(layers, str) else layers)]
-
-
-def matches(name: str, glob: str) -> bool:
-    """Whether a layer name matches this glob; brackets may also stand for themselves, as in `head[0]`.
-
-    >>> matches("head[0]", "he*[0]"), matches("conv1", "conv[12]"), matches("conv1", "conv")
-    (True, True, False)
-    """
-    return fnmatch.fnmatchcase(name, glob) or fnmatch.fnmatchcase(name, glob.replace("[", "[[]"))
-
-
-def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Up to five known layer names that look like `name`; the first few if none does."""
-    names = list(known)
-    return difflib.get_close_matches(name.replace("*", ""), names, n=5, cutoff=0.4) or names[:5]
 
 
 def _only_contains(name: str, module: nn.Module) -> bool:

@@ -7,23 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eqviz.capture.hooks import placement, watching
-from eqviz.capture.layers import (
-    OUTPUT,
-    layer_kind,
-    layer_names,
-    matches,
-    near_names,
-    resolve_field,
-    select_layers,
-    split_globs,
-)
+from eqviz.capture.hooks import watching
+from eqviz.capture.layers import layer_kind, resolve_field, select_layers, split_globs
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
+from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, matches, near_names, placement
 from eqviz.fields.orbit import align, orbit
 from eqviz.fields.samples import SampleFile
 from eqviz.fields.statistics import OrbitStatistics
-from eqviz.fields.sums import LayerCall, LayerInfo, LayerOrbit, OrbitSums, reduce_orbit
+from eqviz.fields.sums import LayerInfo, LayerOrbit, OrbitSums, reduce_orbit
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
 

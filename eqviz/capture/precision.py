@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eqviz.capture.hooks import placement, watching
+from eqviz.capture.hooks import watching
 from eqviz.capture.layers import select_layers
 from eqviz.capture.orbit_capture import image_batches
-from eqviz.fields.sums import LayerCall
+from eqviz.fields.layer_calls import LayerCall, placement
 
 
 def in_float64(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eqviz.fields.exactness import exact_by_fall, first_look
+from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.measures import (
     breaking_fraction,
     cosines,
@@ -21,7 +22,7 @@ from eqviz.fields.measures import (
     relative_errors,
     subgroup_residual,
 )
-from eqviz.fields.sums import LayerCall, LayerOrbit, OrbitSums
+from eqviz.fields.sums import LayerOrbit, OrbitSums
 from eqviz.groups.group import Group
 from eqviz.groups.irreps import irreps
 

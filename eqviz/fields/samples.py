@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eqviz.fields.sums import LayerCall, OrbitSums
+from eqviz.fields.layer_calls import LayerCall
+from eqviz.fields.sums import OrbitSums
 
 _SCHEMA = pa.schema(
     [

@@ -11,8 +11,9 @@ import torch
 
 from eqviz.errors import EqvizError
 from eqviz.fields import orbit_tables
+from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.samples import SampleFile
-from eqviz.fields.sums import LayerCall, LayerInfo, LayerOrbit, OrbitSums
+from eqviz.fields.sums import LayerInfo, LayerOrbit, OrbitSums
 from eqviz.groups.group import Group, group
 
 FORMAT = 1

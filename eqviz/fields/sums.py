@@ -5,7 +5,6 @@ of absolute values beside them. They add over batches, shards and machines; ever
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,6 @@ LONGEST_ROW = 1024
 
 ENTRIES_IN_CACHE = 2**21
 """Entries, of all elements together, that are reduced in one go on a CPU."""
-
-
-class LayerCall(NamedTuple):
-    """A layer, by module path, and which of its calls in one forward pass (from 0)."""
-
-    layer: str
-    call: int
 
 
 @dataclass(frozen=True, eq=False)

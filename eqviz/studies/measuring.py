@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from eqviz.analysis.accuracy import accuracy_tables, rotations
 from eqviz.analysis.symmetry import Symmetry, measure_symmetry
-from eqviz.capture.layers import OUTPUT
 from eqviz.data.images import LabelledImages
 from eqviz.data.registry import load_images
 from eqviz.errors import EqvizError
+from eqviz.fields.layer_calls import OUTPUT, LayerCall
 from eqviz.fields.statistics import OrbitStatistics
-from eqviz.fields.sums import LayerCall
 from eqviz.studies.cache import Cache, cache_key
 from eqviz.studies.devices import choose_device
 from eqviz.studies.extensions import import_modules

@@ -13,7 +13,8 @@ from eqviz.analysis.symmetry import FLOOR_IMAGES, measure_symmetry
 from eqviz.capture.orbit_capture import capture
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import declare
-from eqviz.fields.sums import LayerCall, LayerOrbit
+from eqviz.fields.layer_calls import LayerCall
+from eqviz.fields.sums import LayerOrbit
 from eqviz.groups.group import group
 from eqviz.models.convolutions import GroupConv2d, LiftingConv2d
 from eqviz.models.pooling import GroupMaxPool2d

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eqviz.capture.layers import OUTPUT, select_layers
+from eqviz.capture.layers import select_layers
 from eqviz.capture.orbit_capture import capture
 from eqviz.fields.field_types import Invariant
+from eqviz.fields.layer_calls import OUTPUT
 from eqviz.fields.sums import OrbitSums
 from eqviz.groups.group import Element, Group, group
 from eqviz.models.registry import build_model

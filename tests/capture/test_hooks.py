@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from eqviz.capture.decomposition import decompose
-from eqviz.capture.hooks import full_precision, placement, tensors_in
+from eqviz.capture.hooks import full_precision
 from eqviz.capture.orbit_capture import capture
 from eqviz.capture.precision import rounding_energy
 from eqviz.errors import EqvizError
+from eqviz.fields.layer_calls import placement, tensors_in
 
 
 class Fragile(nn.Module):

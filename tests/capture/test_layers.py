@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from eqviz.capture.layers import layer_kind, layer_names, matches, near_names, resolve_field, select_layers
+from eqviz.capture.layers import layer_kind, resolve_field, select_layers
 from eqviz.capture.orbit_capture import capture
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Image, declare
+from eqviz.fields.layer_calls import layer_names, matches, near_names
 
 
 class Residual(nn.Sequential):

@@ -15,8 +15,8 @@ from eqviz.capture.decomposition import decompose
 from eqviz.capture.orbit_capture import capture
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import declare
+from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.statistics import OrbitStatistics
-from eqviz.fields.sums import LayerCall
 from eqviz.groups.group import group
 
 SUMS = ("norms", "distances", "differences", "magnitude")

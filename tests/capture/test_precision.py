@@ -9,7 +9,7 @@ from torch import nn
 
 from eqviz.capture.precision import in_float64, rounding_energy
 from eqviz.errors import EqvizError
-from eqviz.fields.sums import LayerCall
+from eqviz.fields.layer_calls import LayerCall
 
 
 def test_in_float64_is_a_copy(group_network):

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqviz.errors import EqvizError
+from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.samples import SampleFile
 from eqviz.fields.statistics import OrbitStatistics
-from eqviz.fields.sums import LayerCall, LayerInfo, LayerOrbit, reduce_orbit
+from eqviz.fields.sums import LayerInfo, LayerOrbit, reduce_orbit
 from eqviz.groups.group import Group, group
 
 ORBITS = {LayerCall("conv", 0): (2, 3, 3), LayerCall("conv", 1): (2, 3, 3), LayerCall("head[0]", 0): (5,)}
