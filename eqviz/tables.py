@@ -46,6 +46,18 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "spectrum": (*RUN_KEYS, *LAYER_KEYS, "irrep", "energy"),
     # which part of the symmetry is left: residual 0 exactly when the subgroup survives
     "subgroups": (*RUN_KEYS, *LAYER_KEYS, "subgroup", "residual", "survives"),
+    # what every operation of one forward pass does to the symmetry, predicted without running it on any image
+    "audit": (
+        *RUN_KEYS, *LAYER_KEYS, "index", "op", "size", "kernel", "stride", "padding", "dilation", "leftover",
+        "grid_exact", "fibre_exact", "exact", "surviving", "why",
+    ),
+    # measured against predicted, layer by layer, with trained and with fresh weights
+    "verdict": (
+        *RUN_KEYS, "weights", *LAYER_KEYS, "kind", "field", "field_source", "breaking_float32", "breaking_float64",
+        "exact", "surviving", "predicted", "predicted_surviving", "agrees",
+    ),
+    # which layers are predicted exact at which input sizes, whatever the size the run was trained at
+    "exactness": (*RUN_KEYS, *LAYER_KEYS, "exact", "grid_exact", "surviving"),
     # one row a network: is it exact, what survives at its output, which layer breaks first, and what that costs
     "networks": (
         *MODEL_KEYS, "n_seeds", "exact", "surviving", "first_broken", "breaking_fraction", "floor", "accuracy_0",

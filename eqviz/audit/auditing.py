@@ -1,0 +1,369 @@
+"""`eqviz.audit`: what every operation of a network does to its symmetry, before any image is seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from eqviz.audit.expressions import Expressions
+from eqviz.audit.interpretation import declared_permutation
+from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, surviving, worded, worst
+from eqviz.audit.layout import atoms
+from eqviz.audit.reasons import reason
+from eqviz.audit.tracing import Trace, trace_model
+from eqviz.audit.values import Record, Snapshot, Value
+from eqviz.errors import EqvizError
+from eqviz.fields.field_types import FieldType, Regular, declared, field_type
+from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
+from eqviz.groups.group import Group
+from eqviz.groups.group import group as named_group
+from eqviz.tables import format_size
+
+Fields = Mapping[str, str | FieldType]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation that can break a symmetry: a row of the table `audit`.
+
+    `index` numbers the operations within one call of the layer. `grid_exact`, `fibre_exact` and `exact` are yes, no or
+    unknown; `surviving` is the subgroup that this operation certainly keeps, and `why` says it in words.
+    """
+
+    layer: str
+    call: int
+    index: int
+    op: str
+    size: tuple[int, int] | None
+    kernel: str
+    stride: str
+    padding: str
+    dilation: str
+    leftover: str
+    grid_exact: str
+    fibre_exact: str
+    exact: str
+    surviving: str
+    why: str
+
+
+@dataclass(frozen=True)
+class LayerPrediction:
+    """What is predicted of the output of a layer, everything before it included.
+
+    `field` is the field type it is predicted under and `field_source` where that comes from: given, declared, by
+    weights (how they act on the channels) or by shape.
+    """
+
+    layer: str
+    call: int
+    shape: tuple[int, ...]
+    field: str
+    field_source: str
+    grid_exact: str
+    fibre_exact: str
+    exact: str
+    surviving: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that is predicted of one network at one input size under one group.
+
+    `exact` is True (a guarantee), False or None (unknown), for the network's output; `grid_exact` the same for the
+    sampling grids alone, which shapes decide, and `fibre_exact` for filters and channels, which weights decide.
+    `surviving` is the largest subgroup that certainly survives, `first_fault` the first operation that takes away
+    something the output lacks. `notes` say what limits the prediction.
+    """
+
+    group: Group
+    input_size: tuple[int, int]
+    channels: int
+    operations: tuple[Operation, ...]
+    layers: tuple[LayerPrediction, ...]
+    exact: Answer
+    grid_exact: Answer
+    fibre_exact: Answer
+    surviving: Group
+    first_fault: Operation | None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def _depths(self) -> dict[tuple[str, int], int]:
+        return {(layer.layer, layer.call): depth for depth, layer in enumerate(self.layers)}
+
+    def table(self) -> pd.DataFrame:
+        """The table `audit` without run keys; `attrs` has group, input_size, exact, grid_exact, fibre_exact, surviving.
+
+        `depth` is the place of the layer in the order in which layers are done.
+        """
+        rows = [
+            {**asdict(op), "size": "" if op.size is None else format_size(op.size), "depth": self._depth(op)}
+            for op in self.operations
+        ]
+        columns = ["layer", "call", "depth", *list(asdict(self.operations[0]))[2:]] if self.operations else _COLUMNS
+        table = pd.DataFrame(rows, columns=columns)
+        table.attrs.update(self.summary())
+        return table
+
+    def _depth(self, op: Operation) -> int:
+        own = [depth for (layer, call), depth in self._depths.items() if call == op.call and _same(layer, op.layer)]
+        return own[0] if own else len(self._depths)
+
+    def summary(self) -> dict[str, Any]:
+        """The verdict in a few plain values."""
+        return {
+            "group": self.group.name, "input_size": format_size(self.input_size), "exact": self.exact,
+            "grid_exact": self.grid_exact, "fibre_exact": self.fibre_exact, "surviving": self.surviving.name,
+        }  # fmt: skip
+
+    def layer_table(self) -> pd.DataFrame:
+        """One row a layer and call: layer, call, depth, field, field_source, grid_exact, fibre_exact, exact, surviving."""  # noqa: E501
+        rows = [{**asdict(layer), "depth": depth} for depth, layer in enumerate(self.layers)]
+        columns = ["layer", "call", "depth", "field", "field_source", "grid_exact", "fibre_exact", "exact", "surviving"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+_COLUMNS = [
+    "layer", "call", "depth", "index", "op", "size", "kernel", "stride", "padding", "dilation", "leftover",
+    "grid_exact", "fibre_exact", "exact", "surviving", "why",
+]  # fmt: skip
+
+
+def _same(name: str, layer: str) -> bool:
+    return name == layer or name.startswith(f"{layer}[")
+
+
+def audit(
+    model: nn.Module,
+    input_size: int | tuple[int, int],
+    group: str | Group = "p4",
+    *,
+    channels: int | None = None,
+    fields: Fields | None = None,
+) -> pd.DataFrame:
+    """The table `audit`: what every operation of one forward pass does to the symmetry, predicted, not measured.
+
+    model       any PyTorch model that takes images (batch, channel, height, width)
+    input_size  pixels, or (height, width)
+    group       the group whose survival is asked for; of a group off the pixel grid its exact subgroup
+    channels    of the image; found from the model's first convolution if None
+    fields      globs of layer names to field types, where the model does not declare how the group acts
+
+    One pass is traced on tensors without numbers; nothing is computed but the filters. A row says of one operation
+    whether its sampling grid and its filters keep the symmetry. `attrs` of the table hold the verdict on the output:
+    `exact`, `grid_exact` and `fibre_exact` (True, False or None) and `surviving`. True is a guarantee, up to rounding;
+    False is a prediction, which a later operation may make good; what is not known is None.
+
+    Raises EqvizError for a model that raises at this size, or whose path depends on the numbers in it.
+    Source: Edixhoven, Lengyel & van Gemert 2023, section 3.
+
+    >>> table = audit(nn.Sequential(nn.MaxPool2d(2)), 9)
+    >>> table[["layer", "op", "leftover", "grid_exact", "surviving"]].values.tolist(), table.attrs["exact"]
+    ([['0', 'max_pool2d', '1', 'no', 'C1']], False)
+    """
+    return examine(model, input_size, group, channels=channels, fields=fields).table()
+
+
+def examine(
+    model: nn.Module,
+    input_size: int | tuple[int, int],
+    group: str | Group = "p4",
+    *,
+    channels: int | None = None,
+    fields: Fields | None = None,
+    values: bool = True,
+) -> Audit:
+    """The same as an `Audit`, with layers and the first fault. Without `values` shapes alone are looked at."""
+    G = named_group(group).exact_subgroup
+    notes = [] if named_group(group) == G else [f"{named_group(group)} is not on the pixel grid; {G} is audited"]
+    size = (input_size, input_size) if isinstance(input_size, int) else (int(input_size[0]), int(input_size[1]))
+    count = image_channels(model) if channels is None else channels
+    field_of = _field_reader(model, fields or {})
+    expressions = Expressions()
+    upright = trace_model(model, (count, *size), G, expressions, field_of, values=values)
+    moved: Trace | None = upright
+    if size[0] != size[1] and any(element.transposes for element in G.elements):
+        moved, note = _transposed(model, (count, size[1], size[0]), G, expressions, field_of, upright, values)
+        notes += note
+    return _put_together(model, G, size, count, upright, moved, field_of, notes)
+
+
+def _transposed(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    group: Group,
+    expressions: Expressions,
+    field_of: Callable[[str], FieldType | None],
+    upright: Trace,
+    values: bool,
+) -> tuple[Trace | None, list[str]]:
+    """The pass on the image with its axes exchanged, if there is one that does the same operations."""
+    try:
+        moved = trace_model(model, shape, group, expressions, field_of, values=values)
+    except EqvizError as error:
+        return None, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} {error.found}"]
+    same = [(r.layer, r.op, r.serial) for r in upright.records] == [(r.layer, r.op, r.serial) for r in moved.records]
+    if not same or len(upright.snapshots) != len(moved.snapshots):
+        return None, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} other operations run"]
+    return moved, []
+
+
+def _field_reader(model: nn.Module, fields: Fields) -> Callable[[str], FieldType | None]:
+    names = layer_names(model)
+    given = {glob: field_type(field) for glob, field in fields.items()}
+    for glob in given:
+        if not any(matches(name, glob) or matches(name, glob.partition("[")[0]) for name in names):
+            raise EqvizError(
+                "fields", expected="names or globs of layers in the model", found=repr(glob),
+                fix=f"near names are {', '.join(near_names(glob, names))}",
+            )  # fmt: skip
+
+    def read(layer: str) -> FieldType | None:
+        for glob, field in reversed(given.items()):
+            if matches(layer, glob):
+                return field
+        module = names.get(layer.partition("[")[0])
+        return None if module is None or "[" in layer else declared(module)
+
+    read.given = given  # type: ignore[attr-defined]  # to tell given from declared
+    return read
+
+
+def image_channels(model: nn.Module) -> int:
+    """Channels of the images that a model takes: its `in_channels`, or that of its first convolution; 3 for none."""
+    for module in (model, *model.modules()):
+        found = getattr(module, "in_channels", None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return 3
+
+
+def _put_together(
+    model: nn.Module,
+    group: Group,
+    size: tuple[int, int],
+    channels: int,
+    upright: Trace,
+    moved: Trace | None,
+    field_of: Callable[[str], FieldType | None],
+    notes: Sequence[str],
+) -> Audit:
+    del model
+    judgements = judge_records(group, upright.records, None if moved is None else moved.records)
+    operations = tuple(
+        _operation(group, record, judgement) for record, judgement in zip(upright.records, judgements, strict=True)
+    )
+    layers, outputs = [], []
+    for number, snapshot in enumerate(upright.snapshots):
+        other = None if moved is None else moved.snapshots[number]
+        judgement = judge_output(group, snapshot, other)
+        prediction, judgement = _prediction(group, snapshot, judgement, field_of)
+        layers.append(prediction)
+        if _same(snapshot.layer, OUTPUT):
+            outputs.append(judgement)
+    grid = worst(answer for judgement in outputs for answer in judgement.grid.values())
+    fibre = worst(answer for judgement in outputs for answer in judgement.fibre.values())
+    whole = {g: worst(judgement.whole[g] for judgement in outputs) for g in range(1, group.order)}
+    exact = worst(whole.values())
+    fault = None if exact is True else _first_fault(upright.records, judgements, operations, whole)
+    if fault is None and exact is not True:
+        fault = _wrong_field(layers)
+    return Audit(
+        group, size, channels, operations, tuple(layers), exact, grid, fibre, surviving(group, whole), fault,
+        tuple(notes),
+    )  # fmt: skip
+
+
+def _operation(group: Group, record: Record, judgement: Judgement) -> Operation:
+    window = record.window
+    grid, fibre = worst(judgement.grid.values()), worst(judgement.fibre.values())
+    return Operation(
+        record.layer, record.call, record.index, record.op, record.size, window.kernel, window.stride, window.padding,
+        window.dilation, window.leftover, worded(grid), worded(fibre), worded(worst((grid, fibre))),
+        surviving(group, judgement.whole).name, reason(record, grid, fibre, judgement),
+    )  # fmt: skip
+
+
+def _first_fault(
+    records: Sequence[Record],
+    judgements: Sequence[Judgement],
+    operations: Sequence[Operation],
+    whole: Mapping[int, Answer],
+) -> Operation | None:
+    """The first operation that takes away what the output lacks; the first unknown one if nothing is lost for sure."""
+    del records
+    for wanted in (False, None):
+        missing = [g for g, answer in whole.items() if answer is wanted]
+        for judgement, operation in zip(judgements, operations, strict=True):
+            if any(judgement.whole[g] is wanted for g in missing):
+                return operation
+    return None
+
+
+def _wrong_field(layers: Sequence[LayerPrediction]) -> Operation | None:
+    wrong = [layer for layer in layers if _same(layer.layer, OUTPUT) and layer.fibre_exact == "no"]
+    if not wrong:
+        return None
+    layer = wrong[0]
+    why = f"the weights act on its channels by another permutation than {layer.field}"
+    return Operation(
+        layer.layer, layer.call, 0, "field type", None, "", "", "", "", "", "yes", "no", "no", layer.surviving, why
+    )
+
+
+def _prediction(
+    group: Group, snapshot: Snapshot, judgement: Judgement, field_of: Callable[[str], FieldType | None]
+) -> tuple[LayerPrediction, Judgement]:
+    name, source = "", ""
+    if snapshot.value is not None:
+        field, source, fits = _field(group, snapshot, snapshot.value, field_of)
+        name = field
+        fibre = {
+            g: answer if answer is not True or fits[g] is True else fits[g] for g, answer in judgement.fibre.items()
+        }
+        judgement = Judgement(judgement.grid, fibre)
+    grid, fibre_answer = worst(judgement.grid.values()), worst(judgement.fibre.values())
+    whole = worst(judgement.whole.values())
+    return LayerPrediction(
+        snapshot.layer, snapshot.call, snapshot.shape, name, source, worded(grid), worded(fibre_answer), worded(whole),
+        surviving(group, judgement.whole).name,
+    ), judgement  # fmt: skip
+
+
+def _field(
+    group: Group, snapshot: Snapshot, value: Value, field_of: Callable[[str], FieldType | None]
+) -> tuple[str, str, dict[int, Answer]]:
+    """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
+    moving = range(1, group.order)
+    size = int(np.prod([atom.size for atom in atoms(value.dims) if atom.kind == "fibre"], dtype=np.int64))
+    stated = field_of(snapshot.layer)
+    if stated is not None:
+        given = any(matches(snapshot.layer, glob) for glob in field_of.given)  # type: ignore[attr-defined]  # set above
+        return stated.name, "given" if given else "declared", _fitting(group, value, stated, size)
+    still = all(np.array_equal(value.actions[g], np.arange(size)) for g in moving)
+    space = len(snapshot.shape) >= 4
+    plain = "image" if space else "invariant"
+    if still and not value.has_taps:
+        known = len(snapshot.shape) in (2, 4)
+        return plain if known else "", "by shape" if known else "", dict.fromkeys(moving, True)
+    for flattened in (True, False):
+        field = Regular(group, flattened)
+        if field.fits(snapshot.shape) and all(fit is True for fit in _fitting(group, value, field, size).values()):
+            return field.name, "by weights", dict.fromkeys(moving, True)
+    return "", "", dict.fromkeys(moving, False)
+
+
+def _fitting(group: Group, value: Value, field: FieldType, size: int) -> dict[int, Answer]:
+    found: dict[int, Answer] = {}
+    for g in range(1, group.order):
+        stated = declared_permutation(field, group, g, size)
+        if stated is None or value.has_taps:
+            found[g] = None
+        else:
+            found[g] = bool(np.array_equal(stated, value.actions[g]))
+    return found

@@ -1,0 +1,184 @@
+"""Operations that choose positions of space or entries of the fibre: slices, flips, rolls."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from eqviz.audit.interpretation import Interpretation, Verdict, replaced
+from eqviz.audit.layout import CannotFollow, dimension, extent, only, viewed
+from eqviz.audit.rules.views import expanded, permuted
+from eqviz.audit.rules.windows import on_axes
+from eqviz.audit.values import Value, Window
+
+Arguments = Mapping[str, Any]
+
+
+def choose(trace: Interpretation, value: Value, place: int, positions: Sequence[int], op: str) -> Value:
+    """Some positions of one dimension: of rows or columns a choice of places, of the fibre a choice of entries."""
+    dim = value.dims[place]
+    count = extent(dim)
+    if list(positions) == list(range(count)):
+        return value
+    if not positions:
+        raise CannotFollow("nothing is left")
+    if len(dim) == 1 and dim[0].kind in ("rows", "columns"):
+        axis = 0 if dim[0].kind == "rows" else 1
+        dims = replaced(value.dims, place, dimension(dim[0].kind, len(positions)))
+        step = positions[1] - positions[0] if len(positions) > 1 else 1
+        window = Window(stride=str(step), leftover=_cut(positions, count) if step > 0 else "")
+        return trace.apply(
+            value, op, on_axes(lambda line, a: line.take(positions) if a == axis else line), dims=dims,
+            verdict=Verdict(value.actions), stage=value.stage, closes=False, window=window, selects=True,
+        )  # fmt: skip
+    if only(dim, "batch"):
+        return value.but(dims=replaced(value.dims, place, dimension("batch", len(positions))))
+    if not dim:  # a dimension of size 1, repeated
+        raise CannotFollow("a dimension repeated by choosing from it")
+    if not only(dim, "fibre") or value.has_taps:
+        raise CannotFollow("a choice across space and fibre")
+    return _entries(trace, value, place, positions, op)
+
+
+def _cut(positions: Sequence[int], count: int) -> str:
+    before, after = positions[0], count - 1 - positions[-1]
+    return f"{before},{after}"
+
+
+def _entries(trace: Interpretation, value: Value, place: int, positions: Sequence[int], op: str) -> Value:
+    """Some entries of the fibre: the choice has to be mapped to itself."""
+    shape = [extent(atom for atom in dim if atom.kind == "fibre") for dim in value.dims]
+    kept = np.arange(int(np.prod(shape))).reshape(shape).take(positions, axis=place).reshape(-1)
+    if len(set(kept.tolist())) < len(kept):
+        raise CannotFollow("entries of the fibre repeated")
+    where = np.full(int(np.prod(shape)), -1)
+    where[kept] = np.arange(len(kept))
+    actions, lost = {}, set()
+    for g in trace.moving:
+        moved = where[value.actions[g][kept]]
+        if (moved < 0).any():
+            lost.add(g)
+            moved = trace.assumed(g, len(kept))
+        actions[g] = np.asarray(moved, dtype=np.int64)
+    dims = replaced(value.dims, place, dimension("fibre", len(positions)))
+    why = "it takes some entries of the fibre and leaves others that they change places with" if lost else ""
+    return trace.apply(
+        value, f"{op} of the fibre", None, dims=dims, verdict=Verdict(actions, frozenset(lost), why=why),
+        closes=False, record=bool(lost),
+    )  # fmt: skip
+
+
+def slice_(trace: Interpretation, given: Arguments) -> Value:
+    """`x[..., start:end:step, ...]`."""
+    value = trace.value(given["self"])
+    place = int(given["dim"]) % len(value.dims)
+    positions = range(extent(value.dims[place]))[slice(given["start"], given["end"], given["step"])]
+    return choose(trace, value, place, list(positions), "slice")
+
+
+def select(trace: Interpretation, given: Arguments) -> Value:
+    """`x[..., index, ...]`."""
+    value = trace.value(given["self"])
+    place = int(given["dim"]) % len(value.dims)
+    count = extent(value.dims[place])
+    chosen = choose(trace, value, place, [int(given["index"]) % count], "slice")
+    return chosen.but(dims=(*chosen.dims[:place], *chosen.dims[place + 1 :]))
+
+
+def index_select(trace: Interpretation, given: Arguments) -> Value:
+    """`x.index_select(dim, index)` with an index that does not depend on the image."""
+    value = trace.value(given["self"])
+    if trace.known(given["index"]):
+        raise CannotFollow("a choice that depends on the image")
+    place = int(given["dim"]) % len(value.dims)
+    return choose(trace, value, place, [int(i) for i in given["index"].tolist()], "index")
+
+
+def index(trace: Interpretation, given: Arguments) -> Value:
+    """`x[:, index]` with one index that does not depend on the image."""
+    value = trace.value(given["self"])
+    used = [(place, item) for place, item in enumerate(given["indices"]) if item is not None]
+    if len(used) != 1 or trace.known(used[0][1]) or used[0][1].dim() != 1 or used[0][1].is_floating_point():
+        raise CannotFollow("an index of several dimensions or from the image")
+    place, item = used[0]
+    count = extent(value.dims[place])
+    positions = item.nonzero().reshape(-1) if item.dtype.is_floating_point or str(item.dtype) == "torch.bool" else item
+    return choose(trace, value, place, [int(i) % count for i in positions.tolist()], "index")
+
+
+def split(trace: Interpretation, given: Arguments, out: Sequence[Tensor]) -> list[Value]:
+    """`x.split(sizes)`, `x.chunk(n)`."""
+    value = trace.value(given["self"])
+    place = int(given["dim"]) % len(value.dims)
+    found, start = [], 0
+    for part in out:
+        size = int(part.shape[place])
+        found.append(choose(trace, value, place, list(range(start, start + size)), "slice"))
+        start += size
+    return found
+
+
+def unbind(trace: Interpretation, given: Arguments, out: Sequence[Tensor]) -> list[Value]:
+    """`x.unbind(dim)`."""
+    place = int(given["dim"]) % len(trace.value(given["self"]).dims)
+    return [select(trace, {"self": given["self"], "dim": place, "index": number}) for number in range(len(out))]
+
+
+def flip(trace: Interpretation, given: Arguments) -> Value:
+    """Dimensions reversed."""
+    value = trace.value(given["self"])
+    for place in given["dims"]:
+        number = int(place) % len(value.dims)
+        value = choose(trace, value, number, list(reversed(range(extent(value.dims[number])))), "flip")
+    return value
+
+
+def roll(trace: Interpretation, given: Arguments) -> Value:
+    """Dimensions rolled."""
+    value = trace.value(given["self"])
+    shifts = [given["shifts"]] if isinstance(given["shifts"], int) else list(given["shifts"])
+    dims = [given["dims"]] if isinstance(given["dims"], int) else list(given["dims"])
+    if not dims:
+        raise CannotFollow("a roll of the flattened tensor")
+    for shift, place in zip(shifts, dims, strict=True):
+        number = int(place) % len(value.dims)
+        count = extent(value.dims[number])
+        value = choose(trace, value, number, [(p - int(shift)) % count for p in range(count)], "roll")
+    return value
+
+
+def rot90(trace: Interpretation, given: Arguments) -> Value:
+    """`torch.rot90`: two dimensions exchanged and reversed."""
+    value = trace.value(given["self"])
+    turns, places = int(given["k"]) % 4, [int(place) % len(value.dims) for place in given["dims"]]
+    order = list(range(len(value.dims)))
+    order[places[0]], order[places[1]] = places[1], places[0]
+
+    def reversed_at(known: Value, place: int) -> Value:
+        return choose(trace, known, place, list(reversed(range(extent(known.dims[place])))), "flip")
+
+    if turns == 2:
+        return reversed_at(reversed_at(value, places[0]), places[1])
+    if turns == 1:
+        return permuted(trace, reversed_at(value, places[1]), order)
+    return reversed_at(permuted(trace, value, order), places[1]) if turns == 3 else value
+
+
+def repeat(trace: Interpretation, given: Arguments) -> Value:
+    """`x.repeat(...)`: the tensor tiled."""
+    value = trace.value(given["self"])
+    times = [int(t) for t in given["repeats"]]
+    value = value.but(dims=viewed(value.dims, (1,) * (len(times) - len(value.dims)) + value.shape)[0])
+    for place, count in enumerate(times):
+        dim = value.dims[place]
+        if count == 1:
+            continue
+        if len(dim) == 1 and dim[0].kind in ("rows", "columns"):
+            value = choose(trace, value, place, list(range(extent(dim))) * count, "repeat")
+        elif dim or place == 0 or place >= max(2, len(value.dims) - 2):
+            raise CannotFollow("a repeated dimension")
+        else:
+            shape = [extent(d) if number != place else count for number, d in enumerate(value.dims)]
+            value = expanded(trace, value, shape)
+    return value

@@ -1,0 +1,232 @@
+"""Linear maps with weights: how they act on the fibre, and products of matrices."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from eqviz.audit.actions import Action, Filters, Match, full_action, identity, invariant
+from eqviz.audit.interpretation import Interpretation, Verdict
+from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, kinds
+from eqviz.audit.values import Elements, Space, Value
+
+Arguments = Mapping[str, Any]
+
+NO_MATCH = "no permutation of its outputs makes up for moving its input: its weights are not shared over the group"
+FREE = "its weights are all equal now, but nothing ties them: training can break it"
+ROUNDING = "its weights are symmetric only up to float32 rounding"
+NO_WEIGHTS = "its weights are not known"
+
+
+def has_values(tensor: Tensor | None) -> bool:
+    """Whether the numbers of a constant are at hand."""
+    return tensor is None or (type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta)
+
+
+def linear_verdict(
+    trace: Interpretation,
+    value: Value,
+    place: int,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int = 1,
+    transposed: bool = False,
+) -> tuple[Verdict, Dimension]:
+    """What a convolution or linear layer on dimension `place` does to the fibre, and its new dimension.
+
+    `weight` is (outputs, inputs / groups, height, width), or (inputs, outputs / groups, height, width) if transposed.
+    """
+    if transposed:
+        inputs, per_group, height, width = weight.shape
+        split = weight.reshape(groups, inputs // groups, per_group, height, width).transpose(1, 2)
+        weight = split.reshape(groups * per_group, inputs // groups, height, width)
+    outputs = int(weight.shape[0])
+    outer = [number for number in range(len(value.dims)) if number != place]
+    if any(atom.kind in ("row taps", "column taps") for number in outer for atom in value.dims[number]):
+        raise CannotFollow("windows laid out in another dimension")
+    inner_actions, outer_actions = {}, {}
+    for g in trace.moving:
+        inner_actions[g], outer_actions[g] = trace.action(value, g, [place]), trace.action(value, g, outer)
+    found, lost, unknown, why = matched(trace, inner_actions, outputs, weight, bias, groups)
+    new: Dimension = dimension("fibre", outputs)
+    actions = {}
+    for g in trace.moving:
+        rest = outer_actions[g]
+        if rest is None:
+            lost |= {g}
+            rest = identity(_size(value, outer))
+        before = [atom for number in range(place) for atom in value.dims[number] if atom.kind == "fibre"]
+        actions[g] = _placed(rest, found[g], _size_of(before))
+    return Verdict(actions, lost, unknown, why), new
+
+
+def matched(
+    trace: Interpretation,
+    on_input: Mapping[int, Action | None],
+    outputs: int,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int = 1,
+) -> tuple[dict[int, Action], Elements, Elements, str]:
+    """For every element, the action on the outputs of a linear map; with those under which it fails or may fail."""
+    assumed = {g: trace.assumed(g, outputs) for g in trace.moving}
+    if not (has_values(weight) and has_values(bias)):
+        return assumed, frozenset(), frozenset(trace.moving), NO_WEIGHTS
+    square = weight.shape[-1] == weight.shape[-2]
+    first = [(trace.group.elements[g], on_input[g]) for g in trace.generators]
+    expected = [(element, own) for element, own in first if own is not None and (square or not element.transposes)]
+    filters = Filters(weight.detach().cpu(), groups, expected)
+    found: dict[int, Action] = {}
+    matches: dict[int, Match] = {}
+    for g in trace.moving:
+        if g in found:
+            continue
+        own = on_input[g]
+        inverse = trace.group.inverse(g)
+        if own is None or matches.get(inverse) == "no":
+            matches[g] = "no"
+            continue
+        declared = trace.declared_action(g, outputs)
+        candidates = ([declared] if declared is not None else []) + [identity(outputs)]
+        action, matches[g] = filters.action(trace.group.elements[g], own, candidates)
+        if action is not None and bias is not None:
+            numbers = bias.detach().cpu().double().numpy()
+            matches[g] = min(matches[g], invariant(numbers, numbers[action]), key=_SEVERITY.index)
+        if action is not None and matches[g] == "yes":
+            found[g] = action
+            trace.closed(found, on_input)
+            matches |= dict.fromkeys(found, "yes")
+    lost = frozenset(g for g, match in matches.items() if match == "no")
+    unknown = frozenset(g for g, match in matches.items() if match == "rounding")
+    why = NO_MATCH if lost else (ROUNDING if unknown else "")
+    loose = frozenset(g for g in found if g not in lost)
+    moving = weight.shape[-1] * weight.shape[-2] > 1 or any(_moves(on_input[g]) for g in loose)
+    if loose and moving and trace.untied(weight):
+        unknown, why = unknown | loose, why or FREE
+    return {g: found.get(g, assumed[g]) for g in trace.moving}, lost, unknown, why
+
+
+_SEVERITY: tuple[Match, ...] = ("no", "rounding", "yes")
+
+
+def _moves(action: Action | None) -> bool:
+    return action is not None and not np.array_equal(action, np.arange(len(action)))
+
+
+def _size_of(parts: Sequence[Atom]) -> int:
+    return int(np.prod([atom.size for atom in parts], dtype=np.int64))
+
+
+def _size(value: Value, dims: Sequence[int]) -> int:
+    return _size_of([atom for number in dims for atom in value.dims[number] if atom.kind == "fibre"])
+
+
+def _placed(outer: Action, inner: Action, before: int) -> Action:
+    """The action on (before, inner, after) from that on (before, after) and that on inner."""
+    after = len(outer) // before
+    first, last = np.divmod(outer.reshape(before, after), after)
+    grid = (first[:, None, :] * len(inner) + inner[None, :, None]) * after + last[:, None, :]
+    return np.asarray(grid.reshape(-1))
+
+
+def contract(trace: Interpretation, value: Value, place: int, weight: Tensor, bias: Tensor | None, op: str) -> Value:
+    """Every output is a weighted sum over dimension `place`: a linear layer. `weight` is (outputs, inputs)."""
+    dim, outputs = value.dims[place], int(weight.shape[0])
+    if "batch" in kinds(dim):
+        raise CannotFollow("a product over the images of the batch")
+    spatial = [kind for kind in ("rows", "columns") if kind in kinds(dim)]
+    dims = (*value.dims[:place], dimension("fibre", outputs), *value.dims[place + 1 :])
+    if not spatial:
+        verdict, _ = linear_verdict(trace, value, place, weight[:, :, None, None], bias)
+        operation = trace.serial
+
+        def constants(space: Space) -> Space:
+            change = trace.expressions.constants
+            rows, columns = (
+                change(line, lambda _, n: trace.expressions.unknown_constant(operation, n))
+                for line in (space.rows, space.columns)
+            )
+            return Space(rows, columns)
+
+        return trace.apply(value, op, constants, dims=dims, verdict=verdict, closes=False)
+    return _contract_space(trace, value, place, weight, bias, op, spatial, dims)
+
+
+def _contract_space(
+    trace: Interpretation,
+    value: Value,
+    place: int,
+    weight: Tensor,
+    bias: Tensor | None,
+    op: str,
+    spatial: Sequence[str],
+    dims: tuple[Dimension, ...],
+) -> Value:
+    """A linear layer on flattened space: every place has a weight of its own."""
+    dim, outputs = value.dims[place], int(weight.shape[0])
+    outer = [number for number in range(len(value.dims)) if number != place]
+    if value.has_taps or any(atom.kind == "fibre" for number in outer for atom in value.dims[number]):
+        raise CannotFollow("a linear layer on part of space and part of the fibre")
+    on_input: dict[int, Action | None] = {}
+    for g in trace.moving:
+        parts = [Atom(_AS_TAPS.get(atom.kind, atom.kind), atom.size) for atom in dim]  # type: ignore[arg-type]  # a kind
+        on_input[g] = full_action(value.actions[g], parts, trace.moves[g])
+    found, lost, unknown, _ = matched(trace, on_input, outputs, weight[:, :, None, None], bias)
+    shapes_alone = lost or (unknown if not has_values(weight) else frozenset())
+    operation = trace.serial
+
+    def change(space: Space) -> Space:
+        join = trace.expressions.joined
+        rows = join(space.rows, operation) if "rows" in spatial else space.rows
+        columns = join(space.columns, operation) if "columns" in spatial else space.columns
+        return Space(rows, columns)
+
+    why = "every place in space has a weight of its own in a linear layer on flattened space"
+    verdict = Verdict(found, frozenset(), unknown - shapes_alone, FREE if unknown - shapes_alone else "")
+    return trace.apply(
+        value, op, change, dims=dims, verdict=verdict, grid_lost=frozenset(shapes_alone),
+        grid_why=why if shapes_alone else "", closes=len(spatial) == 2,
+    )  # fmt: skip
+
+
+_AS_TAPS = {"rows": "row taps", "columns": "column taps"}
+
+
+def addmm(trace: Interpretation, given: Arguments) -> Value:
+    """`bias + x @ weight`."""
+    if float(given.get("beta", 1)) != 1 or float(given.get("alpha", 1)) != 1 or trace.known(given["self"]):
+        raise CannotFollow("a scaled sum of products")
+    return _product(trace, given["mat1"], given["mat2"], given["self"])
+
+
+def mm(trace: Interpretation, given: Arguments) -> Value:
+    """A product of two matrices, one of them of weights."""
+    return _product(trace, given["self"], given["mat2"], None)
+
+
+def bmm(trace: Interpretation, given: Arguments) -> Value:
+    """A product of stacks of matrices, one of them the same weights for every image."""
+    first, second = given["self"], given["mat2"]
+    if trace.known(first) and trace.known(second):
+        raise CannotFollow("a product of two activations")
+    weights = second if trace.known(first) else first
+    if not has_values(weights):
+        raise CannotFollow("a product with weights that are not known")
+    if len(weights) > 1 and not bool((weights == weights[:1]).all()):
+        raise CannotFollow("weights of their own for every image or channel")
+    value = trace.value(first if trace.known(first) else second)
+    place, matrix = (2, weights[0].t()) if trace.known(first) else (1, weights[0])
+    return contract(trace, value, place, matrix, None, "matmul")
+
+
+def _product(trace: Interpretation, first: Tensor, second: Tensor, bias: Tensor | None) -> Value:
+    if trace.known(first) and trace.known(second):
+        raise CannotFollow("a product of two activations")
+    if trace.known(first):
+        if bias is not None and bias.dim() != 1:
+            raise CannotFollow("a bias that is a matrix")
+        return contract(trace, trace.value(first), 1, second.t(), bias, "linear")
+    if bias is not None:
+        raise CannotFollow("a bias beside weights on the left")
+    return contract(trace, trace.value(second), 0, first, None, "matmul")

@@ -1,0 +1,227 @@
+"""Operations on every number by itself, alone or with another tensor."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from eqviz.audit.actions import Action, Match, full_action, invariant
+from eqviz.audit.expressions import Line
+from eqviz.audit.interpretation import Interpretation, Verdict, graded
+from eqviz.audit.layout import FIBRE, SPACE, CannotFollow, Dimension, atoms, extent, find, kinds
+from eqviz.audit.rules.joins import joined
+from eqviz.audit.rules.linear import FREE, NO_WEIGHTS, ROUNDING, has_values
+from eqviz.audit.rules.views import expanded
+from eqviz.audit.rules.windows import on_axes
+from eqviz.audit.values import NONE, Elements, Value
+from eqviz.fields.grid_action import act_on_grid
+
+Arguments = Mapping[str, Any]
+Floats = npt.NDArray[np.float64]
+
+MONOTONE = frozenset({
+    "relu", "leaky_relu", "sigmoid", "tanh", "elu", "selu", "celu", "softplus", "hardtanh", "hardsigmoid",
+    "relu6", "clamp", "clamp_min", "clamp_max", "exp", "log", "sqrt", "erf", "atan", "asinh", "sinh", "floor",
+    "ceil", "round", "threshold",
+})  # fmt: skip
+"""Functions that never fall, so that they commute with a maximum."""
+
+OTHER_FUNCTIONS = frozenset({
+    "gelu", "silu", "mish", "hardswish", "abs", "neg", "sign", "rsqrt", "reciprocal", "pow", "sin", "cos",
+    "square", "log1p", "expm1", "log_sigmoid_forward", "logit", "isnan", "isinf", "logical_not", "bitwise_not",
+    "gt", "lt", "ge", "le", "eq", "ne", "trunc", "frac", "erfc", "cosh", "tan", "nan_to_num", "digamma",
+    "lgamma",
+})  # fmt: skip
+"""Other functions of single numbers."""
+
+VARYING = "it varies over space, and not symmetrically"
+UNEQUAL = "its numbers differ along the group axis"
+APART = "the two tensors move in different ways"
+
+
+def function(trace: Interpretation, given: Arguments, name: str, applied: Any) -> Value:
+    """A function of every number. `applied` is the torch operation with its other arguments, for constants."""
+    value = trace.value(given["self"])
+    operation = trace.serial
+
+    def constant(number: float | None, old: int) -> int:
+        if number is not None and applied is not None:
+            return trace.expressions.constant(float(applied(torch.tensor(number, dtype=torch.float64))))
+        return trace.expressions.unknown_constant(operation, old)
+
+    def change(line: Line, axis: int) -> Line:
+        del axis
+        return trace.expressions.constants(line, constant)
+
+    keeps = name in MONOTONE and value.stage[0] == "maximum"
+    return trace.apply(
+        value, name, on_axes(change), dims=value.dims, stage=value.stage if keeps else None, closes=False, record=False,
+    )  # fmt: skip
+
+
+def binary(trace: Interpretation, given: Arguments, op: str) -> Value:
+    """Two tensors put together number by number, one of which may be constant."""
+    first, second = given["self"], given["other"]
+    if trace.known(first) and trace.known(second):
+        return _two_values(trace, trace.value(first), trace.value(second), op)
+    value, constant = (trace.value(first), second) if trace.known(first) else (trace.value(second), first)
+    if not isinstance(constant, Tensor) or constant.numel() == 1:
+        return function(trace, {"self": first if trace.known(first) else second}, op, None)
+    return with_constants(trace, value, [constant], op)
+
+
+def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Value:
+    count = max(len(one.dims), len(other.dims))
+    padded = [((),) * (count - len(value.dims)) + value.dims for value in (one, other)]
+    dims: list[Dimension] = []
+    for a, b in zip(*padded, strict=True):
+        if a and b and (kinds(a) != kinds(b) or extent(a) != extent(b)):
+            raise CannotFollow("two tensors whose dimensions count different things")
+        dims.append(a or b)
+    for kind in SPACE:
+        places = {find(side, kind) for side in padded} - {None}
+        if len(places) > 1:
+            raise CannotFollow("rows of one tensor beside columns of another")
+    if (one.has_taps or other.has_taps) and padded[0] != padded[1]:
+        raise CannotFollow("windows put together with something else")
+    actions, lost = _together(trace, padded, (one, other), dims)
+    verdict = Verdict(actions, lost, why=APART if lost else "")
+    return joined(trace, (one, other), tuple(dims), verdict, op)
+
+
+def _together(
+    trace: Interpretation, padded: Sequence[Sequence[Dimension]], values: Sequence[Value], dims: Sequence[Dimension]
+) -> tuple[dict[int, Action], Elements]:
+    shape = [_fibre(dim) for dim in dims]
+    index = []
+    for side in padded:
+        own = [_fibre(dim) for dim in side]
+        index.append(np.broadcast_to(np.arange(int(np.prod(own))).reshape(own), shape).reshape(-1))
+    width = int(np.prod([_fibre(dim) for dim in padded[1]]))
+    names = index[0] * width + index[1]
+    order = np.argsort(names)
+    actions, lost = {}, set()
+    for g in trace.moving:
+        wanted = values[0].actions[g][index[0]] * width + values[1].actions[g][index[1]]
+        found = order[np.minimum(np.searchsorted(names[order], wanted), len(order) - 1)]
+        if np.array_equal(names[found], wanted):
+            actions[g] = found
+        else:
+            lost.add(g)
+            actions[g] = trace.assumed(g, len(names))
+    return actions, frozenset(lost)
+
+
+def _fibre(dim: Dimension) -> int:
+    return extent(atom for atom in dim if atom.kind == "fibre")
+
+
+def with_constants(trace: Interpretation, value: Value, constants: Sequence[Tensor], op: str) -> Value:
+    """A tensor put together with constant numbers, which may vary over fibre and space; one record for all of them."""
+    for constant in constants:
+        shape = np.broadcast_shapes(value.shape, tuple(constant.shape))
+        value = value if shape == value.shape else expanded(trace, value, shape)
+    effects = [Effect(trace, value, constant) for constant in constants]
+    varies = tuple(any(effect.varies[axis] for effect in effects) for axis in (0, 1))
+    grid_lost: Elements = NONE.union(*(effect.grid_lost for effect in effects))
+    lost: Elements = NONE.union(*(effect.verdict.lost for effect in effects))
+    unknown: Elements = NONE.union(*(effect.verdict.unknown for effect in effects))
+    reasons = {effect.verdict.why: None for effect in sorted(effects, key=lambda e: not e.verdict.lost)}
+    why = next((reason for reason in reasons if reason), "")
+    operation = trace.serial
+
+    def change(line: Line, axis: int) -> Line:
+        line = trace.expressions.constants(line, lambda _, n: trace.expressions.unknown_constant(operation, n))
+        return trace.expressions.placed(line, operation) if varies[axis] and len(line) > 1 else line
+
+    return trace.apply(
+        value, op, on_axes(change), dims=value.dims, verdict=Verdict(value.actions, lost, unknown, why),
+        grid_lost=grid_lost, grid_why=VARYING if grid_lost else "", closes=any(varies),
+        record=any(effect.matters for effect in effects), stage=("", operation),
+    )  # fmt: skip
+
+
+class Effect:
+    """What constant numbers that are added to or multiplied with a tensor do to its symmetry."""
+
+    def __init__(self, trace: Interpretation, value: Value, constant: Tensor) -> None:
+        self.trace, self.value = trace, value
+        self.varies = self._varying_axes(constant)
+        self.grid_lost: Elements = NONE
+        self.verdict = Verdict(value.actions)
+        moved = any(not np.array_equal(a, np.arange(len(a))) for a in value.actions.values()) or value.has_taps
+        self.matters = moved or any(self.varies)
+        if not self.matters:
+            return
+        if not has_values(constant):
+            everything = frozenset(trace.moving)
+            self.verdict = Verdict(value.actions, NONE, everything, NO_WEIGHTS)
+            self.grid_lost = everything if any(self.varies) else NONE
+            return
+        lost, rounding = graded(self._matches(constant))
+        if any(self.varies):
+            self.grid_lost = lost
+            self.verdict = Verdict(value.actions, NONE, rounding, ROUNDING if rounding else "")
+            return
+        free = frozenset(trace.moving) - lost if trace.untied(constant) else NONE
+        free = frozenset(g for g in free if self._touches(constant, g))
+        why = UNEQUAL if lost else (ROUNDING if rounding else (FREE if free else ""))
+        self.verdict = Verdict(value.actions, lost, rounding | free, why)
+
+    def _varying_axes(self, constant: Tensor) -> tuple[bool, bool]:
+        """Whether the numbers have an entry for every row, and for every column."""
+        found = []
+        for kind in SPACE:
+            place = find(self.value.dims, kind)
+            from_end = None if place is None else len(self.value.dims) - place
+            found.append(from_end is not None and from_end <= constant.dim() and constant.shape[-from_end] > 1)
+        return found[0], found[1]
+
+    def _matches(self, constant: Tensor) -> dict[int, Match]:
+        numbers, parts = self._array(constant)
+        found: dict[int, Match] = {}
+        for g in self.trace.moving:
+            action = full_action(self.value.actions[g], parts, self.trace.moves[g])
+            if action is None or (any(self.varies) and self.value.exchanged):
+                found[g] = "no"
+                continue
+            moved = torch.from_numpy(numbers[action])
+            if any(self.varies):
+                moved = act_on_grid(moved, self.trace.group.elements[g])
+            same = tuple(moved.shape) == numbers.shape
+            found[g] = invariant(numbers, moved.numpy()) if same else "no"
+        return found
+
+    def _array(self, constant: Tensor) -> tuple[Floats, tuple[Any, ...]]:
+        """The numbers as (fibre, rows, columns), and the atoms of the fibre; not varying axes have length 1."""
+        parts = atoms(self.value.dims)
+        own = (1,) * (len(self.value.dims) - constant.dim()) + tuple(constant.shape)
+        given, wanted = [], []  # sizes by atom: as they are, and with the fibre spread out
+        for size, dim in zip(own, self.value.dims, strict=True):
+            given += [atom.size if size > 1 else 1 for atom in dim]
+            wanted += [atom.size if size > 1 or atom.kind in FIBRE else 1 for atom in dim]
+        numbers = constant.detach().cpu().double().numpy().reshape(given or [1])
+        array: Floats = np.broadcast_to(numbers, wanted or [1])
+        for axis, atom in enumerate(parts):
+            if atom.kind == "batch":
+                first = array.take([0], axis=axis)
+                if not np.array_equal(np.broadcast_to(first, array.shape), array):
+                    raise CannotFollow("constants of their own for every image of the batch")
+                array = first
+        fibre = [axis for axis, atom in enumerate(parts) if atom.kind in FIBRE]
+        place = {atom.kind: axis for axis, atom in enumerate(parts) if atom.kind in ("rows", "columns")}
+        batch = [axis for axis, atom in enumerate(parts) if atom.kind == "batch"]
+        order = [*fibre, *batch, *[place[kind] for kind in ("rows", "columns") if kind in place]]
+        sizes = [array.shape[place[kind]] if kind in place else 1 for kind in ("rows", "columns")]
+        moved = np.ascontiguousarray(array.transpose(order) if parts else array)
+        return moved.reshape(-1, *sizes), tuple(parts[axis] for axis in fibre)
+
+    def _touches(self, constant: Tensor, g: int) -> bool:
+        """Whether the element moves entries to which these constants give a number each."""
+        numbered = torch.arange(constant.numel(), dtype=torch.float64).reshape(constant.shape)
+        numbers, parts = self._array(numbered)
+        action = full_action(self.value.actions[g], parts, self.trace.moves[g])
+        return action is not None and not np.array_equal(numbers, numbers[action])

@@ -1,0 +1,142 @@
+"""Which rule belongs to which operation of torch, by the operation's name without its overload."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqviz.audit.interpretation import Interpretation, arguments
+from eqviz.audit.layout import CannotFollow
+from eqviz.audit.rules import choices, interpolation, joins, linear, pads, pointwise, statistics, views, windows
+from eqviz.audit.values import Value
+
+Arguments = Mapping[str, Any]
+Simple = Callable[[Interpretation, Arguments], Value]
+WithOutput = Callable[[Interpretation, Arguments, Any], "Value | list[Value]"]
+
+SIMPLE: dict[str, Simple] = {
+    "convolution": windows.convolution,
+    "max_pool2d_with_indices": windows.max_pool,
+    "max_pool2d": windows.max_pool,
+    "avg_pool2d": windows.avg_pool,
+    "_adaptive_avg_pool2d": windows.adaptive_avg_pool,
+    "adaptive_avg_pool2d": windows.adaptive_avg_pool,
+    "adaptive_max_pool2d": windows.adaptive_max_pool,
+    "im2col": windows.im2col,
+    "unfold": windows.sliding,
+    "pixel_shuffle": windows.pixel_shuffle,
+    "pixel_unshuffle": windows.pixel_unshuffle,
+    "constant_pad_nd": pads.constant_pad,
+    "reflection_pad2d": pads.reflection_pad,
+    "replication_pad2d": pads.replication_pad,
+    "slice": choices.slice_,
+    "select": choices.select,
+    "index_select": choices.index_select,
+    "index": choices.index,
+    "flip": choices.flip,
+    "roll": choices.roll,
+    "rot90": choices.rot90,
+    "repeat": choices.repeat,
+    "permute": views.permute,
+    "transpose": views.transpose,
+    "t": views.matrix_transpose,
+    "cat": joins.concatenate,
+    "addmm": linear.addmm,
+    "mm": linear.mm,
+    "bmm": linear.bmm,
+    "_softmax": statistics.softmax,
+    "_log_softmax": statistics.softmax,
+    "native_batch_norm": statistics.batch_norm,
+    "_native_batch_norm_legit": statistics.batch_norm,
+    "_native_batch_norm_legit_no_training": statistics.batch_norm,
+    "cudnn_batch_norm": statistics.batch_norm,
+    "native_layer_norm": statistics.layer_norm,
+    "native_group_norm": statistics.group_norm,
+}
+SIMPLE |= dict.fromkeys(
+    ("clone", "detach", "alias", "_to_copy", "contiguous", "lift_fresh", "native_dropout"), views.same
+)
+
+WITH_OUTPUT: dict[str, WithOutput] = {
+    "view": views.view,
+    "_unsafe_view": views.view,
+    "reshape": views.view,
+    "_reshape_alias": views.view,
+    "unsqueeze": views.unsqueeze,
+    "squeeze": views.unsqueeze,
+    "expand": views.expand,
+    "split": choices.split,
+    "split_with_sizes": choices.split,
+    "unbind": choices.unbind,
+}
+
+BINARY = frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "rsub", "atan2"})
+REDUCTIONS = frozenset(
+    {"mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "linalg_vector_norm", "norm", "prod"}
+)
+
+INTERPOLATION = {
+    "upsample_nearest2d": "nearest",
+    "_upsample_nearest_exact2d": "nearest-exact",
+    "upsample_bilinear2d": "bilinear",
+    "upsample_bicubic2d": "bicubic",
+    "_upsample_bilinear2d_aa": "bilinear, antialias",
+    "_upsample_bicubic2d_aa": "bicubic, antialias",
+}
+
+
+def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords: Arguments, out: Any) -> list[Value]:
+    """What is known of the outputs of an operation. Raises CannotFollow where no rule says it."""
+    name = function._schema.name.split("::")[1]
+    plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
+    named = arguments(function, given, keywords)
+    if plain in SIMPLE:
+        return [SIMPLE[plain](trace, named)]
+    if plain in WITH_OUTPUT:
+        found = WITH_OUTPUT[plain](trace, named, out)
+        return found if isinstance(found, list) else [found]
+    if plain in BINARY:
+        return [_binary(trace, named, plain)]
+    if plain in REDUCTIONS and "self" in named and "other" not in named:
+        return [_reduction(trace, named, plain)]
+    if plain in INTERPOLATION:
+        target = out.shape[-2:]
+        return [interpolation.interpolate(trace, named, function, INTERPOLATION[plain], target)]
+    if plain in pointwise.MONOTONE or plain in pointwise.OTHER_FUNCTIONS:
+        return [_function(trace, function, named, plain)]
+    if plain in ("max", "min") and "other" in named:
+        return [pointwise.binary(trace, named, plain)]
+    if plain == "prelu" or plain == "_prelu_kernel":
+        return [pointwise.with_constants(trace, trace.value(named["self"]), [_per_channel(trace, named)], "prelu")]
+    raise CannotFollow("eqviz does not know this operation")
+
+
+def _binary(trace: Interpretation, named: Arguments, name: str) -> Value:
+    other = {**named, "other": named.get("other")}
+    return pointwise.binary(trace, other, name)
+
+
+def _reduction(trace: Interpretation, named: Arguments, name: str) -> Value:
+    if name in ("std", "var") and "dim" not in named:
+        return statistics.reduction(trace, {**named, "dim": None}, name)
+    return statistics.reduction(trace, named, name)
+
+
+def _function(trace: Interpretation, function: Any, named: Arguments, name: str) -> Value:
+    others = {key: item for key, item in named.items() if key != "self"}
+    if any(isinstance(item, Tensor) for item in others.values()):
+        return pointwise.binary(trace, named, name)
+    in_place = function._schema.name.endswith("_")
+
+    def applied(number: Tensor) -> Tensor:
+        found = function(number.clone() if in_place else number, **others)
+        return found if isinstance(found, Tensor) else torch.full_like(number, float("nan"))
+
+    return pointwise.function(trace, named, name, applied)
+
+
+def _per_channel(trace: Interpretation, named: Arguments) -> Tensor:
+    weight: Tensor = named["weight"]
+    count = len(trace.value(named["self"]).dims)
+    return weight.reshape([-1 if place == 1 else 1 for place in range(count)]) if weight.dim() == 1 else weight

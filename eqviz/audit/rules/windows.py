@@ -1,0 +1,299 @@
+"""Operations on windows: convolution, pooling, unfolding."""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from eqviz.audit.actions import EXACT, combine, full_action, identity, restrict
+from eqviz.audit.expressions import Line
+from eqviz.audit.interpretation import Interpretation, Verdict
+from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, extent
+from eqviz.audit.rules.linear import has_values, linear_verdict
+from eqviz.audit.values import Space, Value, Window
+from eqviz.groups.group import Integers
+from eqviz.groups.subsampling import OUTSIDE, adaptive_windows, leftover, transposed_windows, windows
+
+Arguments = Mapping[str, Any]
+Pair = tuple[int, int]
+OfAxis = Callable[[Line, int], Line]
+
+
+def maps(value: Value) -> tuple[Dimension, ...]:
+    """The dimensions before rows and columns, which have to be the last two."""
+    if len(value.dims) < 3:
+        raise CannotFollow("not a map: fewer than three dimensions")
+    height, width = value.local.size
+    for place, kind, size in ((-2, "rows", height), (-1, "columns", width)):
+        dim = value.dims[place]
+        if dim != dimension(kind, size):  # type: ignore[arg-type]  # one of the two kinds of space
+            raise CannotFollow(f"a map whose {kind} are not in their place")
+    return value.dims[:-2]
+
+
+def on_axes(change: OfAxis) -> Callable[[Space], Space]:
+    """A transform of both axes from one of each axis (0 rows, 1 columns)."""
+    return lambda space: Space(change(space.rows, 0), change(space.columns, 1))
+
+
+def pair(value: Any) -> Pair:
+    """Two numbers: for rows and columns."""
+    items = [value] if isinstance(value, int) else list(value)
+    return (int(items[0]), int(items[-1])) if items else (0, 0)
+
+
+def shown(value: Pair) -> str:
+    """Two numbers as text, one if they are equal."""
+    return str(value[0]) if value[0] == value[1] else f"{value[0]}x{value[1]}"
+
+
+def spatial(lead: Sequence[Dimension], size: Pair) -> tuple[Dimension, ...]:
+    """Dimensions with rows and columns after them."""
+    return (*lead, dimension("rows", size[0]), dimension("columns", size[1]))
+
+
+def reads_of(reads: Integers) -> list[list[int]]:
+    """The positions that every window reads, those outside left out."""
+    return [[p for p in row if p != OUTSIDE] for row in reads.tolist()]
+
+
+def changes_both(reads: Sequence[Integers], size: Pair) -> bool:
+    """Whether a windowed operation does something to both axes, and not to one alone."""
+    same = [r.shape == (n, 1) and bool((r[:, 0] == np.arange(n)).all()) for r, n in zip(reads, size, strict=True)]
+    return same[0] == same[1]
+
+
+def convolution(trace: Interpretation, given: Arguments) -> Value:
+    """`aten.convolution` in two dimensions, transposed or not."""
+    value = trace.value(given["input"])
+    weight: Tensor = given["weight"]
+    lead = maps(value)
+    if len(lead) != 2 or weight.dim() != 4:
+        raise CannotFollow("a convolution that is not over rows and columns")
+    kernel, size = (int(weight.shape[-2]), int(weight.shape[-1])), value.total.size
+    stride, padding, dilation = pair(given["stride"]), pair(given["padding"]), pair(given["dilation"])
+    extra, transposed = pair(given["output_padding"]), bool(given["transposed"])
+    operation = trace.serial
+    if transposed:
+        reads = [transposed_windows(size[a], kernel[a], stride[a], padding[a], extra[a], dilation[a]) for a in (0, 1)]
+    else:
+        reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)]
+    rest = (
+        shown(extra) if transposed
+        else shown(tuple(leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)))  # type: ignore[arg-type]
+    )  # fmt: skip
+    shape = Window(shown(kernel), shown(stride), shown(padding), shown(dilation), rest)
+    verdict, outputs = linear_verdict(trace, value, 1, weight, given["bias"], int(given["groups"]), transposed)
+    one_by_one = kernel == (1, 1)
+    even = [kernel[a] > 1 and _mirror_image(weight, a - 2) for a in (0, 1)]
+
+    def change(line: Line, axis: int) -> Line:
+        moved = trace.expressions.taps(line, reads[axis], operation, even=even[axis])
+        if one_by_one:
+            moved = trace.expressions.constants(moved, lambda _, n: trace.expressions.unknown_constant(operation, n))
+        return moved
+
+    dims = spatial((lead[0], outputs), (len(reads[0]), len(reads[1])))
+    name = "conv_transpose2d" if transposed else "conv2d"
+    return trace.apply(
+        value, name, on_axes(change), dims=dims, verdict=verdict, window=shape,
+        closes=changes_both(reads, size) and not (one_by_one and stride == (1, 1)),
+    )  # fmt: skip
+
+
+def _mirror_image(weight: Tensor, axis: int) -> bool:
+    """Whether every filter is its own mirror image, so that a tap and its mirror image weigh the same."""
+    if not has_values(weight):
+        return False
+    return all(
+        bool((part - part.flip(axis)).abs().max() <= EXACT * part.abs().max()) for part in (weight[:1, :1], weight)
+    )
+
+
+def _window(given: Arguments, size: Pair) -> tuple[Pair, Pair, Pair, Pair, bool]:
+    kernel = pair(given["kernel_size"])
+    stride = pair(given.get("stride") or kernel)
+    return kernel, stride, pair(given.get("padding", 0)), pair(given.get("dilation", 1)), bool(given.get("ceil_mode"))
+
+
+def _described(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Window:
+    rest = tuple(leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1))
+    return Window(shown(kernel), shown(stride), shown(padding), shown(dilation), shown(rest))  # type: ignore[arg-type]  # a pair
+
+
+def max_pool(trace: Interpretation, given: Arguments) -> Value:
+    """Maximum over windows; padding never counts."""
+    value = trace.value(given["self"])
+    lead, size = maps(value), value.total.size
+    kernel, stride, padding, dilation, ceil = _window(given, size)
+    reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a], ceil=ceil) for a in (0, 1)]
+    groups = [reads_of(r) for r in reads]
+    stage = trace.stage(value, "maximum")
+    return trace.apply(
+        value, "max_pool2d", on_axes(lambda line, axis: trace.expressions.maximum(line, groups[axis], stage)),
+        dims=spatial(lead, (len(reads[0]), len(reads[1]))), stage=("maximum", stage),
+        window=_described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
+    )  # fmt: skip
+
+
+def avg_pool(trace: Interpretation, given: Arguments) -> Value:
+    """Mean over windows, with the divisor that torch takes at the edges."""
+    value = trace.value(given["self"])
+    lead, size = maps(value), value.total.size
+    kernel, stride, padding, dilation, ceil = _window(given, size)
+    reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], 1, ceil=ceil) for a in (0, 1)]
+    with_padding, divisor = bool(given.get("count_include_pad", True)), given.get("divisor_override")
+    weights = []
+    for a in (0, 1):
+        starts = np.arange(len(reads[a])) * stride[a] - padding[a]
+        full = np.minimum(starts + kernel[a], size[a] + padding[a]) - starts
+        terms = []
+        for row, whole in zip(reads_of(reads[a]), full.tolist(), strict=True):
+            count = 1 if divisor else (whole if with_padding else len(row))
+            terms.append([(p, Fraction(1, max(count, 1))) for p in row])
+        weights.append(terms)
+    stage = trace.stage(value, "linear")
+    return trace.apply(
+        value, "avg_pool2d", on_axes(lambda line, axis: trace.expressions.weighted(line, weights[axis], stage)),
+        dims=spatial(lead, (len(reads[0]), len(reads[1]))), stage=("linear", stage),
+        window=_described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
+    )  # fmt: skip
+
+
+def adaptive_avg_pool(trace: Interpretation, given: Arguments) -> Value:
+    """Mean over windows that share out the input evenly."""
+    value = trace.value(given["self"])
+    lead, size, target = maps(value), value.total.size, pair(given["output_size"])
+    weights = [
+        [
+            [(p, Fraction(1, end - start)) for p in range(start, end)]
+            for start, end in adaptive_windows(size[a], target[a])
+        ]
+        for a in (0, 1)
+    ]
+    stage = trace.stage(value, "linear")
+    return trace.apply(
+        value, "adaptive_avg_pool2d",
+        on_axes(lambda line, axis: trace.expressions.weighted(line, weights[axis], stage)),
+        dims=spatial(lead, target), stage=("linear", stage),
+    )  # fmt: skip
+
+
+def adaptive_max_pool(trace: Interpretation, given: Arguments) -> Value:
+    """Maximum over windows that share out the input evenly."""
+    value = trace.value(given["self"])
+    lead, size, target = maps(value), value.total.size, pair(given["output_size"])
+    groups = [[list(range(start, end)) for start, end in adaptive_windows(size[a], target[a])] for a in (0, 1)]
+    stage = trace.stage(value, "maximum")
+    return trace.apply(
+        value, "adaptive_max_pool2d", on_axes(lambda line, axis: trace.expressions.maximum(line, groups[axis], stage)),
+        dims=spatial(lead, target), stage=("maximum", stage),
+    )  # fmt: skip
+
+
+def im2col(trace: Interpretation, given: Arguments) -> Value:
+    """`F.unfold`: windows laid out along the channels, positions in one row."""
+    value = trace.value(given["self"])
+    lead, size = maps(value), value.total.size
+    if len(lead) != 2:
+        raise CannotFollow("unfold of more than channels")
+    kernel, stride = pair(given["kernel_size"]), pair(given["stride"])
+    padding, dilation = pair(given["padding"]), pair(given["dilation"])
+    reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)]
+    operation = trace.serial
+    taps = (*dimension("row taps", kernel[0]), *dimension("column taps", kernel[1]))
+    dims = (lead[0], (*lead[1], *taps), (*dimension("rows", len(reads[0])), *dimension("columns", len(reads[1]))))
+    return trace.apply(
+        value, "unfold", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], operation)), dims=dims,
+        window=_described(kernel, stride, padding, dilation, size),
+    )  # fmt: skip
+
+
+def sliding(trace: Interpretation, given: Arguments) -> Value:
+    """`Tensor.unfold`: windows along one dimension laid out in a new last one."""
+    value = trace.value(given["self"])
+    place = int(given["dimension"]) % len(value.dims)
+    kernel, stride = int(given["size"]), int(given["step"])
+    dim = value.dims[place]
+    if len(dim) != 1 or dim[0].kind not in ("rows", "columns"):
+        raise CannotFollow("windows along something other than rows or columns")
+    axis = 0 if dim[0].kind == "rows" else 1
+    reads = windows(extent(dim), kernel, stride)
+    operation = trace.serial
+    kind = dim[0].kind
+    taps = dimension("row taps" if axis == 0 else "column taps", kernel)
+    dims = (*value.dims[:place], dimension(kind, len(reads)), *value.dims[place + 1 :], taps)
+    left = leftover(extent(dim), kernel, stride)
+    return trace.apply(
+        value, "unfold",
+        on_axes(lambda line, a: trace.expressions.taps(line, reads, operation) if a == axis else line), dims=dims,
+        closes=False, window=Window(str(kernel), str(stride), "0", "1", str(left)),
+    )  # fmt: skip
+
+
+def pixel_shuffle(trace: Interpretation, given: Arguments) -> Value:
+    """Channels laid out as pixels: r x r of them for every pixel."""
+    value = trace.value(given["self"])
+    lead, factor = maps(value), int(given["upscale_factor"])
+    if len(lead) != 2:
+        raise CannotFollow("pixel shuffle of more than channels")
+    channels, height, width = extent(lead[1]) // factor**2, *value.total.size
+    taps: list[Atom] = [*dimension("row taps", factor), *dimension("column taps", factor)]
+    actions, lost = {}, set()
+    for g in trace.moving:
+        how = trace.action(value, g, [1])
+        wanted = [Atom("fibre", channels), *taps]
+        found = None if how is None else _untangled(how, wanted, trace, g)
+        if found is None:
+            lost.add(g)
+        actions[g] = trace.assumed(g, channels) if found is None else found
+    why = "the channels that become the pixels of a block do not change places with them" if lost else ""
+    verdict = Verdict(actions, frozenset(lost), why=why)
+    operation = trace.serial
+
+    def change(line: Line, axis: int) -> Line:
+        del axis
+        return _spread(trace, line, factor, operation)
+
+    dims = spatial((lead[0], dimension("fibre", channels)), (height * factor, width * factor))
+    return trace.apply(
+        value, "pixel_shuffle", on_axes(change), dims=dims, verdict=verdict, window=Window(kernel=str(factor))
+    )
+
+
+def _untangled(how: Integers, wanted: Sequence[Atom], trace: Interpretation, g: int) -> Integers | None:
+    """The action on the channels that stay, if the others change places as the pixels of a block do."""
+    taps = [part for part in wanted if part.kind != "fibre"]
+    channels = wanted[0].size
+    if not taps:
+        return how
+    alone = full_action(identity(1), taps, trace.moves[g])
+    parts = restrict(how, [channels, how.size // channels], [1])
+    if alone is None or parts is None or not np.array_equal(parts[0], alone):
+        return None
+    return parts[1] if np.array_equal(how, combine(parts[1], alone)) else None
+
+
+def _spread(trace: Interpretation, line: Line, factor: int, operation: int) -> Line:
+    if factor == 1:
+        return line
+    of, last = trace.expressions.of, factor - 1
+    plain = tuple(of(("spread", operation, tap, n)) for n in line.plain for tap in range(factor))
+    mirrored = tuple(of(("spread", operation, last - tap, n)) for n in line.mirrored for tap in range(factor))
+    return Line(plain, mirrored)
+
+
+def pixel_unshuffle(trace: Interpretation, given: Arguments) -> Value:
+    """Pixels laid out as channels: blocks of r x r become one."""
+    value = trace.value(given["self"])
+    lead, factor, size = maps(value), int(given["downscale_factor"]), value.total.size
+    reads = [windows(size[a], factor, factor) for a in (0, 1)]
+    operation = trace.serial
+    taps = (*dimension("row taps", factor), *dimension("column taps", factor))
+    dims = spatial((*lead[:-1], (*lead[-1], *taps)), (len(reads[0]), len(reads[1])))
+    return trace.apply(
+        value, "pixel_unshuffle", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], operation)),
+        dims=dims, window=Window(str(factor), str(factor), "0", "1", "0"),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Which input sizes are safe: the audit over a range of sizes."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
+
+import pandas as pd
+from torch import nn
+
+from eqviz.audit.auditing import Audit, Fields, examine
+from eqviz.audit.judging import Answer
+from eqviz.errors import EqvizError
+from eqviz.groups.group import Group
+from eqviz.tables import format_size
+
+Size = TypeVar("Size", int, tuple[int, int])
+Part = Literal["exact", "grid"]
+
+
+def exact_sizes(
+    model: nn.Module,
+    sizes: Iterable[Size],
+    group: str | Group = "p4",
+    *,
+    part: Part = "exact",
+    channels: int | None = None,
+    fields: Fields | None = None,
+) -> list[Size]:
+    """The input sizes among `sizes`, numbers or (height, width), at which the network is predicted exact.
+
+    With `part="grid"` those at which all sampling grids fit, whatever the filters do: what shapes alone decide. Sizes
+    at which the network cannot run are left out; other arguments as in `eqviz.audit`. Raises EqvizError if it can run
+    at none of them.
+
+    >>> exact_sizes(nn.Sequential(nn.MaxPool2d(2), nn.MaxPool2d(2)), range(20, 30))
+    [20, 24, 28]
+    """
+    judge = _Sizes(model, group, part, channels, fields)
+    given = list(sizes)
+    found = [size for size in given if judge(size) is True]
+    judge.require_one(given)
+    return found
+
+
+def nearest_sizes(
+    model: nn.Module,
+    input_size: Size,
+    group: str | Group = "p4",
+    *,
+    part: Part = "exact",
+    channels: int | None = None,
+    fields: Fields | None = None,
+    reach: int = 64,
+) -> tuple[Size | None, Size | None]:
+    """The nearest exact sizes below and above `input_size`, at most `reach` pixels away; None where there is none.
+
+    For (height, width) both sides change by as many pixels; where that does not help, they change by themselves.
+    Arguments as in :func:`exact_sizes`.
+
+    >>> nearest_sizes(nn.Sequential(nn.MaxPool2d(4)), 22)
+    (20, 24)
+    """
+    judge = _Sizes(model, group, part, channels, fields)
+    if part == "exact" and judge.hopeless(input_size):
+        return None, None
+    below, above = (_search(judge, input_size, sign, reach) for sign in (-1, 1))
+    return below, above
+
+
+def _search(judge: "_Sizes", size: Size, sign: int, reach: int) -> Size | None:
+    for distance in range(1, reach + 1):
+        for candidate in _around(size, sign * distance):
+            if judge(candidate) is True:
+                return candidate
+    return None
+
+
+def _around(size: Size, change: int) -> list[Size]:
+    """Sizes whose longer change is `change` pixels, the even change of both sides first."""
+    if isinstance(size, int):
+        return [size + change] if size + change > 0 else []
+    height, width = size
+    step = 1 if change > 0 else -1
+    smaller = range(0, change, step)
+    pairs = [(change, change)] + [(change, other) for other in smaller] + [(other, change) for other in smaller]
+    return [(height + a, width + b) for a, b in pairs if height + a > 0 and width + b > 0]
+
+
+class _Sizes:
+    """The answer for one size after another; filters are looked at once, shapes each time."""
+
+    def __init__(
+        self, model: nn.Module, group: str | Group, part: Part, channels: int | None, fields: Fields | None
+    ) -> None:
+        if part not in ("exact", "grid"):
+            raise EqvizError("part", expected="exact or grid", found=repr(part), fix="choose one of these")
+        self._audit: Callable[..., Audit] = lambda size, values: examine(
+            model, size, group, channels=channels, fields=fields, values=values
+        )
+        self._part = part
+        self._fibre: Answer | str = "not asked"
+        self._ran = False
+        self._error: EqvizError | None = None
+
+    def __call__(self, size: int | tuple[int, int]) -> Answer:
+        """Whether this size is exact; None if unknown or if the network cannot run at it."""
+        try:
+            shapes = self._audit(size, False)
+            self._ran = True
+            if shapes.grid_exact is False or (self._part == "grid" and shapes.grid_exact is True):
+                return shapes.grid_exact
+            if shapes.grid_exact is True and self._fibre is True and self._part == "exact":
+                return True
+            whole = self._audit(size, True)
+        except EqvizError as error:
+            self._error = error
+            return None
+        self._fibre = whole.fibre_exact
+        return whole.grid_exact if self._part == "grid" else whole.exact
+
+    def hopeless(self, size: int | tuple[int, int]) -> bool:
+        """Whether the filters break the symmetry at every size."""
+        try:
+            return self._audit(size, True).fibre_exact is False
+        except EqvizError:
+            return False
+
+    def require_one(self, sizes: Iterable[int | tuple[int, int]]) -> None:
+        """Raise what the network raises if it could run at none of the sizes."""
+        if self._error is not None and not self._ran and list(sizes):
+            raise self._error
+
+
+def exactness_by_size(
+    model: nn.Module,
+    sizes: Iterable[int | tuple[int, int]],
+    group: str | Group = "p4",
+    *,
+    channels: int | None = None,
+    fields: Fields | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """What is predicted of every layer at every size: input_size, layer, call, depth, exact, grid_exact, surviving.
+
+    `exact` and `grid_exact` are yes, no or unknown for all that happened up to the layer's output. Sizes at which the
+    network cannot run have no rows. `progress` is called with the number of sizes done.
+
+    >>> found = exactness_by_size(nn.Sequential(nn.MaxPool2d(2)), [8, 9])
+    >>> found.query("layer == '0'")["exact"].tolist()
+    ['yes', 'no']
+    """
+    columns = ["input_size", "layer", "call", "depth", "exact", "grid_exact", "surviving"]
+    parts = []
+    for done, size in enumerate(sizes, start=1):
+        try:
+            found = examine(model, size, group, channels=channels, fields=fields)
+        except EqvizError:
+            found = None
+        if found is not None:
+            parts.append(found.layer_table().assign(input_size=format_size(found.input_size)))
+        if progress is not None:
+            progress(done)
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
