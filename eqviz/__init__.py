@@ -13,6 +13,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """Public names."""
-    from eqviz.api import NAMES
+    from eqviz.api import MODULES, NAMES
 
-    return sorted([*NAMES, "api", "plots"])
+    return sorted([*NAMES, *MODULES, "api"])

@@ -5,10 +5,16 @@ A_g(x) = rho(g)^-1 Phi(g x) does not depend on g. eqviz measures how far it does
 
     import eqviz
 
+    eqviz.audit(model, 28, group="p4")                        # predicted: which operation breaks the symmetry, and why
+    eqviz.exact_sizes(model, range(20, 41), group="p4")       # which input sizes are safe
+
     statistics = eqviz.capture(model, images, group="p4")     # one pass over the orbit of the images
     statistics.equivariance()                                 # how much of each layer breaks the symmetry
     statistics.spectrum()                                     # in which way: energy of every irrep
     statistics.subgroups()                                    # which part of the symmetry survives
+
+    eqviz.verdict(model, images, group="p4")                  # exact or not, measured beside predicted
+    eqviz.infer_fields(model, images, group="p4")             # how the group acts on layers that do not say
 
     runs = eqviz.open_runs("eqviz-demo/runs")                 # a folder of checkpoints
     runs.accuracy()                                           # accuracy by angle: the same methods, all runs,
@@ -18,31 +24,40 @@ A_g(x) = rho(g)^-1 Phi(g x) does not depend on g. eqviz measures how far it does
     eqviz.decompose(model, images, "pool")                    # the aligned orbit as tensors, for looking at
 
 `eqviz.declare(module, "regular(C4)")` says how the group acts on a layer's output; `eqviz.group`, `eqviz.field_type`
-read names. Errors a person can cause are `eqviz.EqvizError`.
+read names. Errors a person can cause are `eqviz.EqvizError`. For your own test suite there is
+`from eqviz.testing import assert_equivariant`.
 """
 
 from importlib import import_module
 
 NAMES: dict[str, str] = {
+    "audit": "eqviz.audit.auditing:audit",
     "capture": "eqviz.capture.orbit_capture:capture",
     "declare": "eqviz.fields.field_types:declare",
     "decompose": "eqviz.capture.decomposition:decompose",
     "EqvizError": "eqviz.errors:EqvizError",
+    "exact_sizes": "eqviz.audit.sizes:exact_sizes",
     "field_type": "eqviz.fields.field_types:field_type",
     "group": "eqviz.groups.group:group",
+    "infer_fields": "eqviz.analysis.field_inference:infer_fields",
     "measure_symmetry": "eqviz.analysis.symmetry:measure_symmetry",
     "open_runs": "eqviz.studies.runs:open_runs",
     "train_recipe": "eqviz.studies.training:train_recipe",
+    "untrained_twin": "eqviz.analysis.twins:untrained_twin",
+    "verdict": "eqviz.analysis.verdicts:verdict",
     "write_report": "eqviz.report.build:write_report",
 }
 """Public name -> "module:attribute"; loaded when first asked for."""
 
+MODULES = ("plots", "testing")
+"""Public modules, loaded when first asked for."""
+
 
 def load(name: str) -> object:
     """The public object of that name. Raises AttributeError, with the names there are, for any other."""
-    if name == "plots":
-        return import_module("eqviz.plots")
+    if name in MODULES:
+        return import_module(f"eqviz.{name}")
     if name not in NAMES:
-        raise AttributeError(f"eqviz has no {name!r}; it has {', '.join([*sorted(NAMES), 'plots'])}")
+        raise AttributeError(f"eqviz has no {name!r}; it has {', '.join([*sorted(NAMES), *MODULES])}")
     module, attribute = NAMES[name].split(":")
     return getattr(import_module(module), attribute)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import eqviz
-from eqviz.api import NAMES, load
+from eqviz.api import MODULES, NAMES, load
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +26,7 @@ def test_every_name_has_a_docstring_that_says_what_it_raises(name):
 
 
 def test_dir_lists_what_there_is():
-    assert dir(eqviz) == sorted([*NAMES, "api", "plots"])
+    assert dir(eqviz) == sorted([*NAMES, *MODULES, "api"])
     assert all(hasattr(eqviz, name) for name in dir(eqviz))
     assert eqviz.api.__name__ == "eqviz.api"
     assert eqviz.plots.__name__ == "eqviz.plots"
@@ -40,7 +40,7 @@ def test_an_unknown_name(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(AttributeError, match=r"eqviz has no 'captures'; it has EqvizError, capture, .*, plots"):
+    with pytest.raises(AttributeError, match=r"eqviz has no 'captures'; it has EqvizError, audit, capture, .*, plots, testing"):
         eqviz.captures  # noqa: B018
 
 
@@ -64,6 +64,18 @@ eqviz.decompose
 for _ in range(2):
     print(len(eqviz.capture(layer, images, group="C4").equivariance()), end=" ")
 import eqviz.capture.hooks
+from eqviz.fields.layer_calls import OUTPUT
 print(OUTPUT, eqviz.capture.hooks.__name__)
 """
     assert fresh(code) == "1 1 (output) eqviz.capture.hooks"
+
+
+def test_audit_can_be_called_again_although_a_package_has_its_name():
+    code = """
+import torch, eqviz
+for _ in range(2):
+    print(eqviz.audit(torch.nn.MaxPool2d(2), 9).attrs["surviving"], eqviz.exact_sizes(torch.nn.MaxPool2d(2), [8, 9]))
+import eqviz.audit.sizes
+print(eqviz.audit.sizes.__name__, eqviz.testing.assert_equivariant.__name__)
+"""
+    assert fresh(code).split("\n") == ["C1 [8]", "C1 [8]", "eqviz.audit.sizes assert_equivariant"]

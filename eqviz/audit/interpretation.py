@@ -272,7 +272,8 @@ def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> A
     flat = bool(getattr(field, "flattened", False)) or order == 1
     if size % order:
         return None
-    fibre = (1, size) if flat else (1, size // order, order)
+    axes = (order, size // order) if getattr(field, "group_first", False) else (size // order, order)
+    fibre = (1, size) if flat else (1, *axes)
     shape = next((found for found in (fibre, (*fibre, 1, 1)) if field.fits(found)), None)
     if shape is None:
         return None

@@ -14,12 +14,14 @@ Answers = dict[int, Answer]
 def keeps(how: Moves, upright: Space, moved: Space | None) -> Answer:
     """Whether a tensor with these rows and columns moves as the image does.
 
-    `moved` is the same tensor in the pass on an image with its axes exchanged: the same space for square images, None
-    if that pass does not exist. Only elements that exchange the axes ask for it.
+    `moved` is the same tensor in the pass on an image with its axes exchanged: the same space for square images and
+    for groups that do not exchange the axes, None if there is no such pass. An element has to keep both.
     """
     if not how.swaps:
-        rows = upright.rows.symmetric or not how.rows_reversed
-        return rows and (upright.columns.symmetric or not how.columns_reversed)
+        return all(
+            (space.rows.symmetric or not how.rows_reversed) and (space.columns.symmetric or not how.columns_reversed)
+            for space in (upright, moved) if space is not None
+        )  # fmt: skip
     if moved is None:
         return None
     return all(
@@ -122,8 +124,8 @@ def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None) -> Jud
     for g in range(1, group.order):
         how = moves(group.elements[g])
         found = keeps(how, value.total, None if other is None else other.total)
-        lost = g in value.grid_lost or (how.swaps and other is not None and g in other.grid_lost)
-        unknown = value.grid_unknown or (how.swaps and other is not None and other.grid_unknown)
+        lost = g in value.grid_lost or (other is not None and g in other.grid_lost)
+        unknown = value.grid_unknown or (other is not None and other.grid_unknown)
         grid[g] = False if lost else (None if unknown else found)
         fibre[g] = False if g in value.fibre_lost else (None if g in value.fibre_unknown else True)
     return Judgement(grid, fibre)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from eqviz.capture.hooks import watching
@@ -15,7 +16,11 @@ from eqviz.fields.layer_calls import LayerCall, placement
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy of the model in float64; on the CPU where its device has no float64 (MPS)."""
     device, _ = placement(model)
-    return copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()
+    fine = copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()
+    if not any(tensor.is_floating_point() for tensor in (*fine.parameters(), *fine.buffers())):
+        # images go in in the dtype of the weights: without any, this says that it is float64
+        fine.register_buffer("float64", torch.empty(0, dtype=torch.float64), persistent=False)
+    return fine
 
 
 def rounding_energy(

@@ -103,16 +103,25 @@ class Regular(FieldType):
     Layouts: `(batch, channel, |G|, height, width)` and, without space, `(batch, channel, |G|)`; `flattened`:
     `(batch, channel*|G|, height, width)` and `(batch, channel*|G|)`, the group axis running fastest.
 
+    Networks that were not written for eqviz may have the axis otherwise. `reversed`: entry u belongs to the element
+    u^-1, so that (g f)(u) = f(u g); for C4 that is the axis counted clockwise. `group_first`: the group axis comes
+    before the channels, `(batch, |G|, channel, ...)`, and runs slowest when flattened.
+
     >>> Regular(group("C4")).act(torch.tensor([[[1, 2, 3, 4]]]), group("C4").elements[1]).tolist()
     [[[4, 1, 2, 3]]]
+    >>> field_type("regular(C4, reversed)").act(torch.tensor([[[1, 2, 3, 4]]]), group("C4").elements[1]).tolist()
+    [[[2, 3, 4, 1]]]
     """
 
     group: Group
     flattened: bool = False
+    reversed: bool = False
+    group_first: bool = False
 
     @property
     def name(self) -> str:
-        return f"regular({self.group}{', flattened' if self.flattened else ''})"
+        chosen = zip(_OPTIONS, (self.flattened, self.reversed, self.group_first), strict=True)
+        return f"regular({', '.join([str(self.group), *(option for option, holds in chosen if holds)])})"
 
     def act(self, features: Tensor, element: Element) -> Tensor:
         if self.flattened:
@@ -120,29 +129,40 @@ class Regular(FieldType):
         return self._act(features, element)
 
     def _unflattened(self, features: Tensor) -> Tensor:
-        return features.reshape(len(features), -1, self.group.order, *features.shape[2:])
+        order = self.group.order
+        channels = features.shape[1] // order
+        axes = (order, channels) if self.group_first else (channels, order)
+        return features.reshape(len(features), *axes, *features.shape[2:])
 
     def _act(self, features: Tensor, element: Element) -> Tensor:
         moved = act_on_maps(features, element) if features.dim() == 5 else features
         if element == self.group.elements[0]:
             return moved
-        return moved[:, :, list(_permutation(self.group, element))]
+        source = list(_permutation(self.group, element, self.reversed))
+        return moved[:, source] if self.group_first else moved[:, :, source]
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         if self.flattened:
             return len(shape) in (2, 4) and shape[1] % self.group.order == 0
-        return len(shape) in (3, 5) and shape[2] == self.group.order
+        return len(shape) in (3, 5) and shape[1 if self.group_first else 2] == self.group.order
 
     def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        if self.group_first:
+            return (1, *shape[1:])
         return (1, self.group.order, *shape[2:]) if self.flattened else (1, 1, *shape[2:])
 
     def represents(self, element: Element) -> bool:
         return element in self.group
 
 
+_OPTIONS = ("flattened", "reversed", "group first")
+
+
 @lru_cache(maxsize=1024)
-def _permutation(group: Group, element: Element) -> tuple[int, ...]:
-    return fibre_permutation(group, group.index(element))
+def _permutation(group: Group, element: Element, reverse: bool) -> tuple[int, ...]:
+    """`out[u] = in[permutation[u]]`: u from g^-1 u, or from u g where entry u belongs to u^-1."""
+    g = group.index(element)
+    return tuple(int(u) for u in group.cayley[:, g]) if reverse else fibre_permutation(group, g)
 
 
 @final
@@ -189,21 +209,23 @@ class Vector(FieldType):
 
 
 def field_type(name: str | FieldType) -> FieldType:
-    """The field type of that name: image, invariant, regular(G), regular(G, flattened).
+    """The field type of that name: image, invariant, regular(G), and regular(G, flattened, reversed, group first) with
+    any of these options (see :class:`Regular`).
 
-    >>> field_type("regular(p4m)").name
-    'regular(D4)'
+    >>> field_type("regular(p4m)").name, field_type("regular(C4, reversed, flattened)").name
+    ('regular(D4)', 'regular(C4, flattened, reversed)')
     """
     if isinstance(name, FieldType):
         return name
     if name.strip() in ("image", "invariant"):
         return Image() if name.strip() == "image" else Invariant()
-    regular = re.fullmatch(r"\s*regular\(\s*([^,]+?)\s*(,\s*flattened\s*)?\)\s*", name)
-    if regular:
-        return Regular(group(regular.group(1)), flattened=regular.group(2) is not None)
+    regular = re.fullmatch(r"\s*regular\(([^,]+)((?:,[a-z ]+)*)\)\s*", name)
+    options = [option.strip() for option in regular.group(2).split(",")[1:]] if regular else []
+    if regular and set(options) <= set(_OPTIONS) and len(options) == len(set(options)):
+        return Regular(group(regular.group(1)), *(option in options for option in _OPTIONS))
     raise EqvizError(
-        "field type", expected="image, invariant, regular(G) or regular(G, flattened)", found=repr(name),
-        fix="choose one of these, with the group in place of G",
+        "field type", found=repr(name), fix="choose one of these, with the group in place of G",
+        expected="image, invariant, regular(G) or regular(G, flattened), with reversed or group first where it is so",
     )  # fmt: skip
 
 

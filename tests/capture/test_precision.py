@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from eqviz.capture.orbit_capture import capture
 from eqviz.capture.precision import in_float64, rounding_energy
 from eqviz.errors import EqvizError
-from eqviz.fields.layer_calls import LayerCall
+from eqviz.fields.layer_calls import LayerCall, placement
 
 
 def test_in_float64_is_a_copy(group_network):
@@ -20,6 +21,14 @@ def test_in_float64_is_a_copy(group_network):
         assert q.dtype == torch.float64
         assert torch.equal(p.double(), q)
         assert p.data_ptr() != q.data_ptr()
+
+
+def test_a_model_without_weights_runs_in_float64_too():
+    fine = in_float64(nn.Sequential(nn.AvgPool2d(2)))
+    table = capture(fine, torch.randn(4, 1, 6, 6), "C4").equivariance()
+    assert table["breaking_fraction"].lt(1e-28).all()  # float32 leaves 1e-16
+    assert placement(fine)[1] == torch.float64
+    assert not fine.state_dict()
 
 
 def test_rounding_energy_by_definition(group_network):

@@ -8,6 +8,7 @@ import torch
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Image, Invariant, Regular, Vector, declare, declared, field_type
+from eqviz.fields.orbit import align
 from eqviz.groups.group import Group, group
 
 D4 = group("D4")
@@ -27,6 +28,11 @@ CASES = [
     *[(Regular(H), (2, 3, H.order), H) for H in D4.subgroups],
     *[(Regular(H, flattened=True), (2, 3 * H.order, 4, 4), H) for H in D4.subgroups],
     (Regular(D4, flattened=True), (2, 24), D4),
+    *[(Regular(H, reversed=True), (2, 3, H.order, 4, 4), H) for H in D4.subgroups],
+    *[(Regular(H, group_first=True), (2, H.order, 3, 4, 4), H) for H in D4.subgroups],
+    *[(Regular(H, True, True, True), (2, 3 * H.order, 4, 4), H) for H in D4.subgroups],
+    (Regular(D4, True, False, True), (2, 24), D4),
+    (Regular(D4, reversed=True, group_first=True), (2, 8, 3), D4),
     (Regular(D4), (2, 3, 8, 4, 6), D4),
     (Regular(D4), (2, 1, 8, 3, 3), group("C4")),
     (Regular(group("C8")), (2, 3, 8), group("C8")),
@@ -64,6 +70,35 @@ def test_regular_against_brute_force(G, space, brute_regular):
 def test_one_quarter_turn_rolls_the_fibre_of_c4_by_one():
     features = torch.randn(2, 3, 4)
     assert torch.equal(Regular(group("C4")).act(features, group("C4").elements[1]), features.roll(1, 2))
+    assert torch.equal(field_type("regular(C4, reversed)").act(features, group("C4").elements[1]), features.roll(-1, 2))
+
+
+@pytest.mark.parametrize("G", D4.subgroups, ids=str)
+@pytest.mark.parametrize("space", [(), (4, 4)])
+def test_a_reversed_axis_is_the_regular_one_with_each_entry_at_its_inverse(G, space, brute_regular):
+    features = np.random.default_rng(1).normal(size=(2, 3, G.order, *space))
+    inverse = [G.inverse(u) for u in range(G.order)]
+    for element in G.elements:
+        expected = brute_regular(features[:, :, inverse], element, G)[:, :, inverse]
+        found = Regular(G, reversed=True).act(torch.from_numpy(features), element)
+        np.testing.assert_array_equal(found, expected)
+        first = Regular(G, group_first=True, reversed=True).act(torch.from_numpy(features).transpose(1, 2), element)
+        np.testing.assert_array_equal(first.transpose(1, 2), expected)
+        slowest = torch.from_numpy(features).transpose(1, 2).flatten(1, 2)
+        flat = Regular(G, True, True, True).act(slowest, element)
+        np.testing.assert_array_equal(flat, np.swapaxes(expected, 1, 2).reshape(2, -1, *expected.shape[3:]))
+
+
+@pytest.mark.parametrize(
+    "field", [Regular(D4, reversed=True), Regular(D4, True, True, True), Regular(D4, True)], ids=str
+)
+def test_one_gather_aligns_as_act_does(field):
+    channels = (2, 16) if field.flattened else (2, 2, 8)
+    shape = (*channels[1:], 4, 4)
+    stacked = torch.randn(8 * 3, *shape)
+    found = align(stacked, D4.elements, field)
+    for g, (part, aligned) in enumerate(zip(stacked.reshape(8, 3, *shape), found, strict=True)):
+        assert torch.equal(aligned, field.act(part, D4.elements[g].inverse))
 
 
 @pytest.mark.parametrize("element", D4.elements, ids=str)
@@ -112,6 +147,9 @@ def test_vector_refuses_what_is_no_orthogonal_representation(matrices, found):
         (Regular(D4, flattened=True), (2, 24, 4, 4), True),
         (Regular(D4, flattened=True), (2, 20, 4, 4), False),
         (Regular(D4, flattened=True), (2, 3, 8), False),
+        (Regular(D4, group_first=True), (2, 8, 3, 4, 4), True),
+        (Regular(D4, group_first=True), (2, 3, 8, 4, 4), False),
+        (Regular(D4, flattened=True, group_first=True), (2, 24), True),
         (standard(D4), (2, 3), False),
         (standard(D4), (2, 2, 4, 4), True),
     ],
@@ -131,7 +169,8 @@ def test_which_elements_a_type_represents():
     "name",
     [
         "image", "invariant", "regular(C4)", "regular(D4, flattened)", "regular(D2(axes))",
-        "regular(D1(transpose), flattened)",
+        "regular(D1(transpose), flattened)", "regular(C4, reversed)", "regular(C4, flattened, reversed)",
+        "regular(C4, flattened, group first)", "regular(D2(axes), flattened, reversed, group first)",
     ],
 )  # fmt: skip
 def test_names_come_back(name):
@@ -139,7 +178,10 @@ def test_names_come_back(name):
     assert field_type(field_type(name)) == field_type(name)
 
 
-@pytest.mark.parametrize("name", ["", "regular", "regular()", "scalar", "regular(C4, flat)", "regular(p5)"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "regular", "regular()", "scalar", "regular(C4, flat)", "regular(p5)", "regular(C4, reversed, reversed)"],
+)
 def test_unknown_names_are_refused_in_one_line(name):
     with pytest.raises(EqvizError, match="expected") as caught:
         field_type(name)
