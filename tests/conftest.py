@@ -26,6 +26,16 @@ STUDY = {
 """An exact network, one whose pool leaves a row over, and a plain one; two seeds each."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_sizes():
+    """Exactness at fewer input sizes than anyone else wants: an audit is slow where every call is checked."""
+    from eqviz.studies import auditing
+
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(auditing, "MOST_SIZES", 3)
+        yield
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """A folder of trained runs, measured once a worker; not to be changed."""

@@ -130,7 +130,8 @@ def verdict_table(symmetry: Symmetry, audit: Audit | None, weights: str = "train
         single, double = float(row["breaking_fraction"]), fine[key]
         exact = exact_by_fall(single, double)
         prediction = _comparable(said.get(key), str(row["field"]))
-        agrees = agreement(exact, kept[key], prediction)
+        dead = single == double == 0 and prediction is not None and prediction.exact == "no"
+        agrees = "" if dead else agreement(exact, kept[key], prediction)  # a map that is the same everywhere says nothing
         rows.append({
             "weights": weights, **{name: row[name] for name in ("layer", "call", "depth", "kind", "field")},
             "field_source": _source(str(row["field_source"]), prediction),

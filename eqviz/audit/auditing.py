@@ -190,7 +190,7 @@ def examine(
     if size[0] != size[1] and any(element.transposes for element in G.elements):
         moved, note = _transposed(model, (count, size[1], size[0]), G, expressions, field_of, upright, values)
         notes += note
-    return _put_together(model, G, size, count, upright, moved, field_of, notes)
+    return _put_together(G, size, count, upright, moved, field_of, notes)
 
 
 def _transposed(
@@ -244,7 +244,6 @@ def image_channels(model: nn.Module) -> int:
 
 
 def _put_together(
-    model: nn.Module,
     group: Group,
     size: tuple[int, int],
     channels: int,
@@ -253,7 +252,6 @@ def _put_together(
     field_of: Callable[[str], FieldType | None],
     notes: Sequence[str],
 ) -> Audit:
-    del model
     judgements = judge_records(group, upright.records, None if moved is None else moved.records)
     operations = tuple(
         _operation(group, record, judgement) for record, judgement in zip(upright.records, judgements, strict=True)
@@ -270,9 +268,9 @@ def _put_together(
     fibre = worst(answer for judgement in outputs for answer in judgement.fibre.values())
     whole = {g: worst(judgement.whole[g] for judgement in outputs) for g in range(1, group.order)}
     exact = worst(whole.values())
-    fault = None if exact is True else _first_fault(upright.records, judgements, operations, whole)
+    fault = None if exact is True else _first_fault(judgements, operations, whole)
     if fault is None and exact is not True:
-        fault = _wrong_field(layers)
+        fault = _unlike_its_field(layers)
     return Audit(
         group, size, channels, operations, tuple(layers), exact, grid, fibre, surviving(group, whole), fault,
         tuple(notes),
@@ -290,13 +288,9 @@ def _operation(group: Group, record: Record, judgement: Judgement) -> Operation:
 
 
 def _first_fault(
-    records: Sequence[Record],
-    judgements: Sequence[Judgement],
-    operations: Sequence[Operation],
-    whole: Mapping[int, Answer],
+    judgements: Sequence[Judgement], operations: Sequence[Operation], whole: Mapping[int, Answer]
 ) -> Operation | None:
     """The first operation that takes away what the output lacks; the first unknown one if nothing is lost for sure."""
-    del records
     for wanted in (False, None):
         missing = [g for g, answer in whole.items() if answer is wanted]
         for judgement, operation in zip(judgements, operations, strict=True):
@@ -305,15 +299,20 @@ def _first_fault(
     return None
 
 
-def _wrong_field(layers: Sequence[LayerPrediction]) -> Operation | None:
-    wrong = [layer for layer in layers if _same(layer.layer, OUTPUT) and layer.fibre_exact == "no"]
+def _unlike_its_field(layers: Sequence[LayerPrediction]) -> Operation | None:
+    """The output itself as the fault, where it moves in another way than an output of its kind should."""
+    wrong = [layer for layer in layers if _same(layer.layer, OUTPUT) and layer.exact != "yes"]
     if not wrong:
         return None
     layer = wrong[0]
-    why = f"the weights act on its channels by another permutation than {layer.field}"
+    if layer.grid_exact == "no":
+        why = "its rows and columns are exchanged, or it is put together of parts that are"
+    else:
+        why = f"the weights act on its channels by another permutation than {layer.field or 'any field type says'}"
     return Operation(
-        layer.layer, layer.call, 0, "field type", None, "", "", "", "", "", "yes", "no", "no", layer.surviving, why
-    )
+        layer.layer, layer.call, 0, "output", None, "", "", "", "", "", layer.grid_exact, layer.fibre_exact,
+        layer.exact, layer.surviving, why,
+    )  # fmt: skip
 
 
 def _prediction(

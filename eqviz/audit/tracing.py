@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from eqviz.audit.expressions import Expressions
-from eqviz.audit.interpretation import Interpretation
+from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules.pads import circular_pad
 from eqviz.audit.rules.registry import follow
@@ -106,6 +106,7 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         self.interpretation = interpretation
         self.snapshots: list[Snapshot] = []
         self.paused = False
+        self._tainted: dict[int, Tensor] = {}  # constants into which activations were written, by storage
         self._mode = mode
         self._values = values
 
@@ -115,14 +116,29 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         del types
         keywords = dict(kwargs or {})
         tensors = [item for item in tree_flatten((args, keywords))[0] if isinstance(item, Tensor)]
+        for tensor in tensors:
+            self.written_before(tensor)
         active = any(self.interpretation.known(item) for item in tensors)
         if active or self.paused or any(isinstance(t, FakeTensor) for t in tensors) or (tensors and not self._values):
             out = func(*self._shapes(args), **self._shapes(keywords))
         else:
             out = func(*args, **keywords)
-        if active and not self.paused:
-            self._follow(func, args, keywords, out)
+        if not active or self.paused:
+            return out
+        name = func._schema.name.split("::")[1]
+        if name in _FILLED:  # takes only the shape of an activation
+            given = arguments(func, args, keywords)
+            return torch.full(
+                tuple(out.shape), given.get("fill_value", _FILLED[name]), dtype=out.dtype, device=out.device
+            )
+        self._follow(func, args, keywords, out)
         return out
+
+    def written_before(self, tensor: Tensor) -> None:
+        """Constants into which activations were written are known no more than that."""
+        new = bool(self._tainted) and not self.interpretation.known(tensor)
+        if new and tensor.untyped_storage()._cdata in self._tainted:
+            self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
 
     def _shapes(self, items: Any) -> Any:
         def without_numbers(tensor: Tensor) -> Tensor:
@@ -137,14 +153,19 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         trace = self.interpretation
         trace.next()
         in_place = func._schema.is_mutable
+        target = args[0] if in_place and args and isinstance(args[0], Tensor) else None
+        if target is not None and not trace.known(target):
+            self._tainted[target.untyped_storage()._cdata] = target
+            self._unknown(func, args, keywords, tensors, "it writes activations into a constant", in_place=False)
+            self.written_before(target)
+            return
         try:
             found = follow(trace, func, args, keywords, out)
             if in_place:
                 self._written(func, tensors[0], found[0])
             for tensor, value in zip(tensors, found, strict=False):
                 trace.remember(tensor, value)
-            beyond = [tensor for tensor in tensors[len(found) :] if tensor.is_floating_point() and tensor.numel() > 1]
-            for tensor in beyond:
+            for tensor in tensors[len(found) :]:
                 trace.remember(tensor, trace.opaque(tuple(tensor.shape)))
         except CannotFollow as reason:
             self._unknown(func, args, keywords, tensors, str(reason), in_place=in_place)
@@ -174,13 +195,18 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         trace = self.interpretation
         given = [item for item in tree_flatten((args, keywords))[0] if trace.known(item)]
         name = func._schema.name.split("::")[1].strip("_")
-        outputs = [tensor for tensor in tensors if tensor.is_floating_point()]
-        values = trace.unknown(name, [trace.value(t) for t in given], [tuple(t.shape) for t in outputs], reason)
-        for tensor, value in zip(outputs, values, strict=True):
+        values = trace.unknown(name, [trace.value(t) for t in given], [tuple(t.shape) for t in tensors], reason)
+        for tensor, value in zip(tensors, values, strict=True):
             trace.remember(tensor, value)
             for other in trace.sharing_memory(tensor) if in_place else ():
                 trace.remember(other, trace.opaque(tuple(other.shape)))
 
+
+_FILLED = {
+    "new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": 0, "full_like": 0, "new_empty": 0,
+    "empty_like": 0, "new_empty_strided": 0,
+}  # fmt: skip
+"""Operations that make a constant in the shape of an activation, and what it is filled with."""
 
 _EVERY_NUMBER = frozenset({"aten::relu_", "aten::clamp_", "aten::clamp_min_", "aten::leaky_relu_", "aten::hardtanh_"})
 """Changes in place that do the same to every number, so that a view of the same numbers is known as well."""
@@ -253,6 +279,7 @@ def _followed(model: nn.Module, names: Mapping[str, nn.Module], watcher: _Watche
         for suffix, tensor in tensors_in(output):
             if not tensor.is_floating_point():
                 continue
+            watcher.written_before(tensor)
             value = trace.value(tensor) if trace.known(tensor) else None
             if value is not None and value.exchanged:
                 value = exchanged(trace, value)

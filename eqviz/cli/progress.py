@@ -10,10 +10,10 @@ import rich_click as click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from eqviz.studies.runs import Step
+    from eqviz.studies.stepping import Step
 
-_MEASURED = 0.9
-"""The share of the bar that measuring has; the rest is drawing."""
+_RUNS, _TWINS = 0.6, 0.3
+"""The shares of the bar that measuring the runs and their untrained twins have; the rest is drawing."""
 
 
 class Listener(Protocol):
@@ -28,9 +28,10 @@ class Listener(Protocol):
 
 class _Lines:
     def step(self, step: "Step") -> None:
-        if step.kind == "done":
+        what = {"done": f"epoch {step.epoch}", "twin done": "untrained twin"}.get(step.kind)
+        if what is not None:
             state = "from the cache" if step.reused else "measured"
-            click.echo(f"[{step.place}/{step.runs}] {step.run}, epoch {step.epoch}: {state}", err=True)
+            click.echo(f"[{step.place}/{step.runs}] {step.run}, {what}: {state}", err=True)
 
     def work(self, what: str) -> None:
         click.echo(what, err=True)
@@ -42,13 +43,20 @@ class _Bar:
         self._task = bar.add_task("measuring", total=1.0)
 
     def step(self, step: "Step") -> None:
-        part = {"symmetry": 0.4 * step.fraction, "accuracy": 0.4 + 0.6 * step.fraction}.get(step.kind, 1.0)
-        shown = f"{step.run}, epoch {step.epoch}: {step.kind}"
-        done = _MEASURED * (step.place - 1 + part) / step.runs
-        self._bar.update(self._task, completed=done, description=shown)
+        part = {"symmetry": 0.4 * step.fraction, "accuracy": 0.4 + 0.6 * step.fraction, "done": 1.0}.get(step.kind)
+        share = (step.place - 1 + (step.fraction if part is None else part)) / step.runs
+        if part is not None:
+            self._show(_RUNS * share, f"{step.run}, epoch {step.epoch}: {step.kind}")
+        elif step.kind == "sizes":
+            self._show(_RUNS + _TWINS, f"{step.run}: other input sizes")
+        else:
+            self._show(_RUNS + _TWINS * share, f"{step.run}: untrained twin")
 
     def work(self, what: str) -> None:
-        self._bar.update(self._task, completed=_MEASURED, description=what)
+        self._show(_RUNS + _TWINS, what)
+
+    def _show(self, done: float, what: str) -> None:
+        self._bar.update(self._task, completed=done, description=what)
 
 
 @contextmanager

@@ -19,6 +19,9 @@ Each figure belongs to one table of `eqviz.tables.SCHEMAS`:
     breaking_by_layer                           equivariance_summary
     isotypic_spectrum                           spectrum_summary
     surviving_subgroups                         subgroups_summary
+    exactness_by_size                           exactness
+    predicted_and_measured                      verdict
+    sampling_grid                               SampledGrid arrays
     aligned_features                            an image and FeaturePanel arrays
 
 >>> sorted(REGISTRY) == __dir__()
@@ -33,10 +36,14 @@ REGISTRY: dict[str, str] = {
     "accuracy_polar": "eqviz.plots.rotation:accuracy_polar",
     "aligned_features": "eqviz.plots.features:aligned_features",
     "breaking_by_layer": "eqviz.plots.layers:breaking_by_layer",
+    "exactness_by_size": "eqviz.plots.exactness:exactness_by_size",
     "FeaturePanel": "eqviz.plots.features:FeaturePanel",
     "isotypic_spectrum": "eqviz.plots.spectrum:isotypic_spectrum",
     "Network": "eqviz.plots.labels:Network",
     "networks": "eqviz.plots.labels:networks",
+    "predicted_and_measured": "eqviz.plots.predictions:predicted_and_measured",
+    "SampledGrid": "eqviz.plots.sampled_grid:SampledGrid",
+    "sampling_grid": "eqviz.plots.sampling:sampling_grid",
     "surviving_subgroups": "eqviz.plots.subgroups:surviving_subgroups",
 }
 """Public name -> "module:attribute"; loaded when first asked for."""

@@ -67,7 +67,7 @@ def networks(table: pd.DataFrame) -> tuple[Network, ...]:
             fix="pass a table of runs",
         )
     pairs = {(str(model), str(size)): size for model, size in zip(table["model"], table["input_size"], strict=True)}
-    ordered = sorted(pairs, key=lambda pair: (_plain(pair[0]), _natural(pair[0]), _natural(pair[1])))
+    ordered = sorted(pairs, key=lambda pair: (_plain(pair[0]), natural(pair[0]), natural(pair[1])))
     grouped = [pair for pair in ordered if not _plain(pair[0])]
     styled = [_grouped(*pair, place) for place, pair in enumerate(grouped)]
     styled += [_plainly(*pair, place) for place, pair in enumerate(ordered[len(grouped) :])]
@@ -151,6 +151,10 @@ def _size(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts numbers inside a text by value: 'x9' before 'x10'."""
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts numbers inside a text by value.
+
+    >>> sorted(["x10", "x9"], key=natural)
+    ['x9', 'x10']
+    """
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))

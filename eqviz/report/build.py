@@ -16,7 +16,7 @@ import pandas as pd
 from eqviz.errors import EqvizError
 from eqviz.plots.theme import theme
 from eqviz.report.figures import DrawnFigure, chosen_figures, draw
-from eqviz.report.page import page
+from eqviz.report.page import agreement, page
 from eqviz.report.sections import Tables, sections
 from eqviz.report.tables import TABLES, accuracy_table, check_formats, render
 from eqviz.studies.provenance import environment, file_fingerprint
@@ -50,7 +50,7 @@ def write_report(
     target = writable_folder(folder)
     tables = Tables(runs)
     contents = _contents(tables)
-    figures, remarks = [], unfinished(runs)
+    figures, remarks = [], [*unfinished(runs), *untraceable(runs)]
     for section in sections(tables):
         for name in names:
             tell(f"drawing {name}{section.suffix}")
@@ -60,16 +60,19 @@ def write_report(
                 if only:
                     raise
                 remarks.append(f"Left out: {name}{section.suffix} ({error})")
+    alarms = runs.disagreements()
+    for alarm in alarms:
+        tell(f"PREDICTION AND MEASUREMENT DISAGREE: {alarm}")
     for remark in remarks:
         tell(remark)
     tell("writing")
     files = _figure_files(figures, formats)
     files |= _table_files(contents, table_formats)
-    record = {**provenance(runs, figures, command), "remarks": remarks}
+    record = {**provenance(runs, figures, command), "remarks": remarks, "disagreements": alarms}
     title = runs.folder.resolve().name or str(runs.folder)
     shown = page(
         title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"],
-        remarks,
+        remarks, alarms, agreement(contents["verdict"]),
     )  # fmt: skip
     files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
     files["index.html"] = _bytes(shown)
@@ -89,6 +92,11 @@ def unfinished(runs: Runs) -> list[str]:
         for run in runs
         if not run.finished
     ]
+
+
+def untraceable(runs: Runs) -> list[str]:
+    """A remark on every run whose network cannot be traced, with the reason."""
+    return [f"Run {name} could not be audited: {reason}" for name, reason in runs.untraceable().items()]
 
 
 def write_tables(runs: Runs, folder: str | Path, formats: Sequence[str] = ("csv", "md", "tex")) -> tuple[Path, ...]:

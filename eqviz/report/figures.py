@@ -10,12 +10,16 @@ from matplotlib.figure import Figure
 
 from eqviz.errors import EqvizError
 from eqviz.groups.group import group
+from eqviz.plots.exactness import exactness_by_size
 from eqviz.plots.features import FeaturePanel, aligned_features
 from eqviz.plots.layers import breaking_by_layer
 from eqviz.plots.overview import accuracy_overview
+from eqviz.plots.predictions import predicted_and_measured
 from eqviz.plots.rotation import accuracy_over_rotation, accuracy_polar
+from eqviz.plots.sampling import sampling_grid
 from eqviz.plots.spectrum import isotypic_spectrum
 from eqviz.plots.subgroups import surviving_subgroups
+from eqviz.report.sampling import sampled_grids
 from eqviz.report.sections import Section
 from eqviz.studies.examples import Example
 
@@ -70,6 +74,25 @@ def _spectrum(section: Section) -> Figure:
 
 def _subgroups(section: Section) -> Figure:
     return surviving_subgroups(section.layers("subgroups_summary"), networks=section.networks)
+
+
+def _sampling(section: Section) -> Figure:
+    return sampling_grid(sampled_grids(section))
+
+
+def _exactness(section: Section) -> Figure:
+    table = section.drawn_layers("exactness")
+    if table.empty:
+        raise EqvizError(
+            "exactness_by_size", expected="a network that can be traced", found="none",
+            fix="choose other figures with --only",
+        )  # fmt: skip
+    return exactness_by_size(table, networks=section.networks, subsampling=section.subsampling)
+
+
+def _predictions(section: Section) -> Figure:
+    table = section.drawn_layers("verdict")
+    return predicted_and_measured(table, networks=section.networks, subsampling=section.subsampling)
 
 
 def _features(section: Section) -> Figure:
@@ -131,12 +154,34 @@ FIGURES: dict[str, FigureKind] = {
         "The same numbers around the circle: upright at the top, counter-clockwise. A symmetric network draws a figure "
         "with four-fold symmetry.",
     ),
+    "sampling_grid": FigureKind(
+        _sampling,
+        "Which pixels the first subsampling visits",
+        "The windows of the first strided operation on the image, on its moved copy, and the latter moved back. Where "
+        "dots lie in the rings, both copies are sampled at the same places and the symmetry is kept; where rows or "
+        "columns are left over they are cut off at one end, and the moved copy is sampled elsewhere.",
+    ),
+    "exactness_by_size": FigureKind(
+        _exactness,
+        "Which input sizes are safe",
+        "Predicted for every layer with all that comes before it: exact, or approximate with a sign for the part of "
+        "the symmetry that survives. Safe sizes are those that stay pale down to the output.",
+    ),
     "breaking_by_layer": FigureKind(
         _breaking,
         "How much of each layer breaks the symmetry",
         "Breaking fraction: the energy of the aligned orbit of activations that is not shared by all its elements, "
         "over the whole energy. At the grey floor it is float32 rounding; where a curve leaves the floor, the symmetry "
         "breaks.",
+    ),
+    "predicted_and_measured": FigureKind(
+        _predictions,
+        "Predicted and measured",
+        "Above, what the audit predicts of each layer, for trained (upper row) and fresh weights (lower row); below, "
+        "the breaking fraction in float32 (hollow) and float64 (filled), one pair a seed. Rounding falls by many "
+        "orders of magnitude, a real break stays. The untrained twins show what the architecture can break, the "
+        "trained networks what training made of it. A red cross marks a layer in which prediction and measurement "
+        "disagree.",
     ),
     "isotypic_spectrum": FigureKind(
         _spectrum,

@@ -24,12 +24,19 @@ _PAGE = """<!doctype html>
   figcaption, .small { font-size: .875rem; color: #444; }
   .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; }
   th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
+  .alarm { background: #c00000; color: white; padding: .75rem 1rem; } .alarm h2 { margin: 0; }
   code { font-size: .875rem; overflow-wrap: anywhere; }
 </style>
 </head>
 <body>
 <h1>Symmetry of the networks in {{ folder }}</h1>
-<p>{{ verdict }}</p>
+{% if alarms %}<div class="alarm" role="alert">
+<h2>Prediction and measurement disagree</h2>
+<p>One of the two is wrong, or something lies outside what either looks at: do not trust the verdict on these
+layers.</p>
+<ul>{% for alarm in alarms %}<li>{{ alarm }}</li>{% endfor %}</ul>
+</div>
+{% endif %}<p>{{ verdict }}</p>
 {% for remark in remarks %}<p><strong>{{ remark }}</strong></p>
 {% endfor %}<div class="wide"><table>
 <thead><tr>{% for name in networks.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
@@ -72,13 +79,20 @@ def page(
     provenance: Mapping[str, Any],
     skipped: Mapping[str, str],
     remarks: Sequence[str] = (),
+    alarms: Sequence[str] = (),
+    agreement: str = "",
 ) -> str:
-    """The report as one HTML page; every text in it is escaped."""
+    """The report as one HTML page; every text in it is escaped.
+
+    `alarms`, one for each layer in which prediction and measurement disagree, stand above everything else;
+    `agreement` is a sentence after the verdict.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     shown = readable(networks)
     return environment.from_string(_PAGE).render(
         folder=folder,
-        verdict=verdict(networks),
+        verdict=" ".join(part for part in (verdict(networks), agreement) if part),
+        alarms=alarms,
         networks={"columns": list(shown.columns), "rows": shown.to_numpy().tolist()},
         figures=[_entry(figure, formats) for figure in figures],
         tables=tables,
@@ -115,6 +129,23 @@ def verdict(networks: pd.DataFrame) -> str:
         parts.append(f"{_is(count['undecided'])} undecided")
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"Of {len(last)} network{'s' if len(last) != 1 else ''}, {listed}."
+
+
+def agreement(verdicts: pd.DataFrame) -> str:
+    """How often prediction and measurement agree, in a sentence, from the table `verdict`; nothing for no rows.
+
+    >>> agreement(pd.DataFrame({"agrees": ["yes", "yes", ""]}))
+    'Prediction and measurement agree in 2 of 2 comparisons of a layer, trained or untrained; 1 could not be made.'
+    """
+    said = verdicts["agrees"].astype(str)
+    compared, agreeing = int(said.isin(["yes", "no"]).sum()), int((said == "yes").sum())
+    if len(said) == 0:
+        return ""
+    if compared == 0:
+        return "No prediction could be compared with a measurement."
+    rest = f"; {len(said) - compared} could not be made" if compared < len(said) else ""
+    counted = f"{agreeing} of {compared} comparisons of a layer, trained or untrained"
+    return f"Prediction and measurement agree in {counted}{rest}."
 
 
 def _is(count: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from eqviz.errors import EqvizError
+from eqviz.groups.group import group
 from eqviz.plots.labels import Network, network_label
 from eqviz.plots.labels import networks as style_networks
 from eqviz.studies.examples import Example, feature_example
@@ -14,6 +15,9 @@ from eqviz.studies.runs import Runs
 
 DRAWN_KINDS = ("convolution", "pooling", "block", "output")
 """Kinds of layers that figures show; normalisation and activations in between are in the tables."""
+
+PREDICTED = ("exactness_by_size",)
+"""Figures of what is predicted from shapes and weights alone."""
 
 Key = tuple[str, str, str]
 
@@ -65,6 +69,32 @@ class Section:
             )  # fmt: skip
         return drawn
 
+    def predicted(self, name: str) -> pd.DataFrame:
+        """The rows of a table of predictions that belong to this section.
+
+        Predictions are made under the exact part of the group that is measured.
+        """
+        rows = self.tables[name]
+        own = set(self.table("equivariance")["run"])
+        names = (self.group, group(self.group).exact_subgroup.name)
+        mine = (rows["data"] == self.data) & (rows["regime"] == self.regime) & rows["group"].isin(names)
+        return last_epochs(rows[mine & rows["run"].isin(own)])
+
+    def drawn_layers(self, name: str) -> pd.DataFrame:
+        """A table of predictions by layer, without the layers that figures leave out."""
+        drawn = self.layers("equivariance_summary")
+        kept = set(zip(drawn["layer"].astype(str), drawn["call"], strict=True))
+        rows = self.predicted(name)
+        chosen = [place in kept for place in zip(rows["layer"].astype(str), rows["call"], strict=True)]
+        return rows[chosen].reset_index(drop=True)
+
+    @property
+    def subsampling(self) -> tuple[str, ...]:
+        """The layers that subsample."""
+        drawn = self.layers("equivariance_summary")
+        marked = drawn[drawn["subsamples"].fillna(False).astype(bool)]
+        return tuple(dict.fromkeys(marked["layer"].astype(str)))
+
     def examples(self, layer: str) -> list[Example]:
         """What `layer` of the first run of every network makes of the first test image."""
         runs = self.tables.runs
@@ -89,9 +119,12 @@ class Section:
         )
         seeds = _counted(int(listed["n_seeds"].min()), int(listed["n_seeds"].max()), "seed")
         parts = [f"Networks: {names}. {seeds} each, after {_epochs(listed['epoch'])}."]
+        if figure in PREDICTED:
+            parts.append(f"Data: {self.data}; training: {self.regime}. Group {self.group}; no image was run.")
+            return " ".join(parts)
         accuracy = figure.startswith("accuracy")
         rows = self.table("accuracy" if accuracy else "equivariance")
-        images = 1 if figure == "aligned_features" else int(rows["n"].max())
+        images = 1 if figure in ("aligned_features", "sampling_grid") else int(rows["n"].max())
         parts.append(f"Data: {self.data}, {images} test image{'s' if images != 1 else ''}; training: {self.regime}.")
         if accuracy:
             intervals = self.table("accuracy_summary")["interval"].dropna()

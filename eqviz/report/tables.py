@@ -11,6 +11,7 @@ from eqviz.tables import MODEL_KEYS
 TABLES = (
     "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
     "equivariance_elements", "equivariance_summary", "spectrum", "spectrum_summary", "subgroups", "subgroups_summary",
+    "audit", "verdict", "exactness",
 )  # fmt: skip
 """The tables a report writes; beside them `accuracy_table`, the overview as a paper prints it."""
 

@@ -26,6 +26,7 @@ from eqviz.studies.run_folders import Run
 
 ACCURACY = "accuracy"
 SYMMETRY = "symmetry"
+TWIN = "untrained twin"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,19 @@ class Measured:
     data: str
     device: str
     reused: tuple[str, ...]
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether nothing had to be measured."""
+        return len(self.reused) == 2
+
+
+@dataclass(frozen=True)
+class MeasuredTwin:
+    """The symmetry of a run's untrained twin: the same architecture on the same images, with fresh weights."""
+
+    symmetry: Symmetry
+    from_cache: bool
 
 
 def test_images(run: Run, settings: Settings) -> LabelledImages:
@@ -79,31 +93,67 @@ def measure_run(
         symmetry, symmetry_reused = bench.symmetry(tell)  # first: it is what a wrong layer or group stops
         accuracy, classes, accuracy_reused = bench.accuracy(tell)
     except EqvizError as error:
-        about = error.about if run.name in error.about else f"run {run.name}, {error.about}"
-        raise EqvizError(about, expected=error.expected, found=error.found, fix=error.fix) from error
+        raise _about(run, error) from error
     reused = [kind for kind, hit in ((ACCURACY, accuracy_reused), (SYMMETRY, symmetry_reused)) if hit]
     return Measured(accuracy, classes, symmetry, len(found), found.fingerprint(), device, tuple(reused))
 
 
+def measure_twin(
+    run: Run,
+    settings: Settings,
+    cache: Cache,
+    *,
+    images: LabelledImages | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> MeasuredTwin:
+    """Symmetry of a run's untrained twin on the images of :func:`measure_run`, from the cache if it is there.
+
+    Its weights are those the run started from. Raises EqvizError as `measure_run` does.
+    """
+    import_modules(settings.imports)
+    tell = progress or (lambda kind, fraction: None)
+    found = test_images(run, settings) if images is None else images
+    bench = _Bench(run, None, settings, cache, found, choose_device(settings.device))
+    try:
+        return MeasuredTwin(*bench.symmetry(lambda _, fraction: tell(TWIN, fraction)))
+    except EqvizError as error:
+        raise _about(run, error) from error
+
+
+def _about(run: Run, error: EqvizError) -> EqvizError:
+    about = error.about if run.name in error.about else f"run {run.name}, {error.about}"
+    return EqvizError(about, expected=error.expected, found=error.found, fix=error.fix)
+
+
+def network_ingredients(run: Run, epoch: int | None, settings: Settings) -> dict[str, Any]:
+    """What a result of a network alone depends on, for the key it is kept under; `epoch` None is the untrained twin."""
+    return {
+        "weights": {"untrained": run.seed} if epoch is None else file_fingerprint(run.weights_path(epoch)),
+        "model": run.model,
+        "arguments": dict(run.arguments),
+        "code": code_fingerprint(),
+        "own": model_fingerprints(run.model, settings.imports),
+    }
+
+
 class _Bench:
-    """One run on one set of images; the network is built only when something has to be measured."""
+    """One run on one set of images; the network is built only when something has to be measured.
+
+    `epoch` None is the untrained twin.
+    """
 
     def __init__(
-        self, run: Run, epoch: int, settings: Settings, cache: Cache, images: LabelledImages, device: str
+        self, run: Run, epoch: int | None, settings: Settings, cache: Cache, images: LabelledImages, device: str
     ) -> None:
         self._run, self._epoch, self._settings, self._cache = run, epoch, settings, cache
         self._images, self._device = images, device
         self._model: nn.Module | None = None
         self._common = {
-            "weights": file_fingerprint(run.weights_path(epoch)),
-            "model": run.model,
-            "arguments": dict(run.arguments),
+            **network_ingredients(run, epoch, settings),
             "normalisation": asdict(run.normalisation),
             "data": images.fingerprint(),
             "mask": settings.mask,
             "device": device,
-            "code": code_fingerprint(),
-            "own": model_fingerprints(run.model, settings.imports),
         }
 
     @property
@@ -113,7 +163,8 @@ class _Bench:
 
     def model(self) -> nn.Module:
         if self._model is None:
-            self._model = self._run.build(self._epoch).to(self._device)
+            built = self._run.untrained() if self._epoch is None else self._run.build(self._epoch)
+            self._model = built.to(self._device)
         return self._model
 
     def accuracy(self, tell: Callable[[str, float], None]) -> tuple[pd.DataFrame, pd.DataFrame, bool]:

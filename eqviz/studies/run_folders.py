@@ -6,6 +6,7 @@ plain numbers.
 
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from eqviz.errors import EqvizError
 from eqviz.models.registry import build_model
 from eqviz.studies.run_records import read_record
 from eqviz.studies.settings import DataSettings, TrainingSettings
+from eqviz.studies.streams import own_randomness, stream_seed
 from eqviz.studies.toml_tables import short
 from eqviz.studies.weights import read_weights
 
@@ -30,6 +32,8 @@ RESUME = "resume.pt"
 METRIC_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_accuracy", "learning_rate", "seconds")
 
 _DEPTH = 6
+_BUILDING = threading.Lock()
+"""Fresh weights come from torch's one generator: no other thread may draw from it meanwhile."""
 _WEIGHTS = re.compile(r"epoch-(\d{4,6})\.safetensors")
 
 
@@ -97,10 +101,19 @@ class Run:
         state as it was.
         """
         state = self.state_dict(epoch)
-        with torch.random.fork_rng(devices=[]):
+        with _BUILDING, own_randomness():
             model = self._fresh()
         model.load_state_dict(state)
         return model.eval()
+
+    def untrained(self) -> nn.Module:
+        """The network as training starts with it: fresh weights from the run's seed, on the CPU, in eval mode.
+
+        Raises EqvizError for arguments the model does not take. Leaves torch's random state as it was.
+        """
+        with _BUILDING, own_randomness():
+            torch.manual_seed(stream_seed(self.seed, "weights"))
+            return self._fresh().eval()
 
     def _fresh(self) -> nn.Module:
         try:

@@ -1,42 +1,27 @@
 """A folder of checkpoints as one object whose methods are the tables of eqviz."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, overload
 
-import joblib
 import pandas as pd
 
 from eqviz.analysis import summaries
 from eqviz.analysis.summaries import Interval
-from eqviz.data.images import LabelledImages
+from eqviz.analysis.verdicts import verdict_table
 from eqviz.errors import EqvizError
+from eqviz.studies.auditing import RunAudit, audit_run, audited_group, run_exactness, sizes_about
 from eqviz.studies.cache import Cache
 from eqviz.studies.extensions import import_modules
-from eqviz.studies.measuring import Measured, measure_run, test_images
+from eqviz.studies.measuring import Measured, MeasuredTwin, measure_run, measure_twin
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run, find_runs
+from eqviz.studies.stepping import Call, OnStep, in_turn, teller
 from eqviz.tables import columns, concatenate, format_size
 
 Epochs = Literal["last", "all"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress of measuring: the `place`-th of `runs` runs, what is being measured and how much of it is done."""
-
-    run: str
-    epoch: int
-    place: int
-    runs: int
-    kind: str
-    fraction: float
-    reused: bool = False
-
-
-OnStep = Callable[[Step], None]
 
 
 class Runs(Sequence[Run]):
@@ -66,6 +51,9 @@ class Runs(Sequence[Run]):
         self._jobs = jobs
         self._on_step = on_step
         self._measured: list[Measured] | None = None
+        self._twins: dict[str, MeasuredTwin] | None = None
+        self._audits: dict[tuple[str, int | None], RunAudit] = {}
+        self._disagreements: list[str] = []
         self._tables: dict[str, pd.DataFrame] = {}
 
     @cached_property
@@ -90,36 +78,18 @@ class Runs(Sequence[Run]):
     def measured(self) -> list[Measured]:
         """All measurements, one a checkpoint; measured now unless they are there already."""
         if self._measured is None:
-            self._measured = self._in_parallel() if self._jobs != 1 else list(self._one_by_one())
+            given = self.settings, self.cache
+            calls = [Call(*at, partial(measure_run, *at, *given)) for at in self.checkpoints]
+            self._measured = list(in_turn(calls, "done", self.settings, self._jobs, self._on_step))
         return self._measured
 
-    def _one_by_one(self) -> Iterator[Measured]:
-        loaded: dict[object, LabelledImages] = {}
-        for place, (run, epoch) in enumerate(self.checkpoints, start=1):
-            wanted = (run.data, run.input_size)
-            if wanted not in loaded:
-                loaded = {wanted: test_images(run, self.settings)}
-            tell = self._teller(run, epoch, place)
-            found = measure_run(run, epoch, self.settings, self.cache, images=loaded[wanted], progress=tell)
-            tell("done", 1.0, reused=len(found.reused) == 2)
-            yield found
-
-    def _teller(self, run: Run, epoch: int, place: int) -> Callable[..., None]:
-        def tell(kind: str, fraction: float, *, reused: bool = False) -> None:
-            if self._on_step is not None:
-                self._on_step(Step(run.name, epoch, place, len(self.checkpoints), kind, fraction, reused))
-
-        return tell
-
-    def _in_parallel(self) -> list[Measured]:
-        """One process a checkpoint, through joblib and whichever of its backends is set."""
-        tasks = (joblib.delayed(measure_run)(run, epoch, self.settings, self.cache) for run, epoch in self.checkpoints)
-        found = []
-        for place, measured in enumerate(joblib.Parallel(n_jobs=self._jobs, return_as="generator")(tasks)):
-            run, epoch = self.checkpoints[place]
-            self._teller(run, epoch, place + 1)("done", 1.0, reused=len(measured.reused) == 2)
-            found.append(measured)
-        return found
+    def twins(self) -> dict[str, MeasuredTwin]:
+        """The untrained twin of every run, by the run's name; measured now unless they are there already."""
+        if self._twins is None:
+            calls = [Call(run, 0, partial(measure_twin, run, self.settings, self.cache)) for run in self._runs]
+            found = in_turn(calls, "twin done", self.settings, self._jobs, self._on_step)
+            self._twins = {run.name: twin for run, twin in zip(self._runs, found, strict=True)}
+        return self._twins
 
     def _keys(self, run: Run, epoch: int, group: str) -> dict[str, object]:
         keys: dict[str, object] = {
@@ -148,13 +118,13 @@ class Runs(Sequence[Run]):
     def _collect(self, name: str, part: Callable[[Measured], pd.DataFrame]) -> pd.DataFrame:
         """The table `name` over all checkpoints; put together once, and a copy of it each time."""
         if name not in self._tables:
-            parts = []
-            for (run, epoch), measured in zip(self.checkpoints, self.measured(), strict=True):
-                rows = part(measured)
-                keys = self._keys(run, epoch, measured.symmetry.single.group.name)
-                parts.append(pd.concat([pd.DataFrame(keys, index=rows.index), rows], axis=1))
-            self._tables[name] = concatenate(parts, name)
+            pairs = zip(self.checkpoints, self.measured(), strict=True)
+            self._join(name, ((self._keys(*at, found.symmetry.single.group.name), part(found)) for at, found in pairs))
         return self._tables[name].copy()
+
+    def _join(self, name: str, parts: Iterable[tuple[dict[str, object], pd.DataFrame]]) -> None:
+        keyed = (pd.concat([pd.DataFrame(keys, index=rows.index), rows], axis=1) for keys, rows in parts)
+        self._tables[name] = concatenate(keyed, name)
 
     def accuracy(self) -> pd.DataFrame:
         """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle."""
@@ -180,6 +150,25 @@ class Runs(Sequence[Run]):
         """Which part of the symmetry survives in each layer: residual of every subgroup."""
         return self._collect("subgroups", lambda measured: measured.symmetry.subgroups())
 
+    def audit(self) -> pd.DataFrame:
+        """What every operation of each network does to the symmetry, predicted: one row a run and operation."""
+        if "audit" not in self._tables:
+            self._join("audit", ((self._predicted_keys(*at), self._audit_of(*at).table()) for at in self.checkpoints))
+        return self._tables["audit"].copy()
+
+    def verdict(self) -> pd.DataFrame:
+        """Predicted beside measured, layer by layer, for each network and its untrained twin."""
+        if "verdict" not in self._tables:
+            self._disagreements = []
+            self._join("verdict", self._verdicts())
+        return self._tables["verdict"].copy()
+
+    def exactness(self) -> pd.DataFrame:
+        """At which input sizes about its own each layer is predicted exact: one row a model, size and layer."""
+        if "exactness" not in self._tables:
+            self._join("exactness", self._exactness())
+        return self._tables["exactness"].copy()
+
     def accuracy_summary(self, *, interval: Interval = "auto") -> pd.DataFrame:
         """Accuracy by angle over seeds: mean, standard deviation, and interval (`auto`, `t`, `bootstrap`, `range`)."""
         return summaries.accuracy_summary(self.accuracy(), interval=interval)
@@ -203,6 +192,51 @@ class Runs(Sequence[Run]):
     def networks(self) -> pd.DataFrame:
         """One row a network: exact or not, what survives, which layer breaks first, and the accuracy it costs."""
         return summaries.networks_summary(self.equivariance(), self.subgroups(), self.accuracy())
+
+    def disagreements(self) -> list[str]:
+        """A line for every layer of a run in which prediction and measurement contradict each other."""
+        self.verdict()
+        return list(self._disagreements)
+
+    def untraceable(self) -> dict[str, str]:
+        """Why there is no audit, by the names of the runs that cannot be traced."""
+        reasons = {run.name: self._audit_of(run, epoch).reason for run, epoch in self.checkpoints}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _audit_of(self, run: Run, epoch: int | None) -> RunAudit:
+        if (run.name, epoch) not in self._audits:
+            self._audits[run.name, epoch] = audit_run(run, epoch, self.settings, self.cache)
+        return self._audits[run.name, epoch]
+
+    def _predicted_keys(self, run: Run, epoch: int) -> dict[str, object]:
+        return self._keys(run, epoch, audited_group(run, self.settings).name)
+
+    def _verdicts(self) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+        twins = self.twins()
+        for (run, epoch), measured in zip(self.checkpoints, self.measured(), strict=True):
+            pairs = {
+                "trained": (measured.symmetry, self._audit_of(run, epoch)),
+                "untrained": (twins[run.name].symmetry, self._audit_of(run, None)),
+            }
+            for weights, (symmetry, predicted) in pairs.items():
+                rows = verdict_table(symmetry, predicted.audit, weights)
+                self._disagreements += [f"{run.name}, {line}" for line in rows.attrs["disagreements"]]
+                yield self._predicted_keys(run, epoch), rows.astype({"layer": str})
+
+    def _exactness(self) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+        """The sizes about those of all runs of a model on the same data, with the weights of the first of them."""
+        alike: dict[tuple[object, ...], list[Run]] = {}
+        for run in self._runs:
+            keys = self._predicted_keys(run, run.epochs[-1])
+            alike.setdefault(tuple(keys[name] for name in ("model", "group", "data", "regime")), []).append(run)
+        for place, runs in enumerate(alike.values(), start=1):
+            first, epoch = runs[0], runs[0].epochs[-1]
+            tell = partial(teller(self._on_step, first, epoch, place, len(alike)), "sizes")
+            sizes = sizes_about(run.input_size for run in runs)
+            rows = run_exactness(first, epoch, sizes, self.settings, self.cache, tell)
+            for size, part in rows.groupby("input_size", sort=False):
+                shown = int(str(size)) if str(size).isdecimal() else size
+                yield self._predicted_keys(first, epoch) | {"input_size": shown}, part.drop(columns="input_size")
 
     def table(self, name: str) -> pd.DataFrame:
         """The table of that name. Raises EqvizError for a name that is not a table."""

@@ -112,6 +112,46 @@ def subgroups(names=("C1", "C2", "C4"), **chosen):
     return pd.DataFrame(rows).drop(columns="grid")
 
 
+def verdict(seeds=2, wrong=(), **chosen):
+    """Trained and untrained rows; those whose (model, size, layer) is in `wrong` disagree with what was measured."""
+    rows = []
+    for keys, value in layer_rows(**chosen):
+        for seed in range(seeds):
+            for weights, share in (("trained", 1.0 + 0.2 * seed), ("untrained", 0.5)):
+                exact = value < 1e-9
+                single, double = (1e-14, 0.0 if keys["depth"] == 0 else 1e-31) if exact else (share * value,) * 2
+                plain = keys["model"].startswith("z2")
+                agrees = "no" if (keys["model"], keys["input_size"], keys["layer"]) in wrong else "yes"
+                answer = {True: "yes", False: "no"}[exact == (agrees == "yes")]
+                rows.append(
+                    keys
+                    | {"run": f"{keys['model']}-{keys['input_size']}-seed{seed}", "seed": seed, "weights": weights}
+                    | {"breaking_float32": single, "breaking_float64": double, "exact": "yes" if exact else "no"}
+                    | {"surviving": "C4" if exact else "C1", "field": "regular(C4)", "field_source": "declared"}
+                    | {"predicted": "unknown" if plain else answer, "agrees": "" if plain else agrees}
+                    | {"predicted_surviving": "C4" if answer == "yes" else "C1"}
+                )
+    return pd.DataFrame(rows)
+
+
+def exactness(models=("p4cnn", "z2cnn"), sizes=range(11, 26), layers=LAYERS, kept="C1", every=2, remainder=0):
+    """Exact where the size leaves `remainder`; elsewhere broken from the layer at two ninths of the depth on."""
+    rows = []
+    for model in models:
+        for size in sizes:
+            for depth, layer in enumerate(layers):
+                plain = model.startswith("z2")
+                exact = (size % every == remainder or depth < 2 * len(layers) / 9) and not plain
+                keys = run(model, size) | {"run": f"{model}-seed0", "seed": 0, "layer": layer, "call": 0}
+                answer = "unknown" if plain and layer == "fc" else "yes" if exact else "no"
+                rows.append(
+                    keys
+                    | {"depth": depth, "exact": answer, "grid_exact": "yes" if exact else "no"}
+                    | {"surviving": "C4" if exact else kept}
+                )
+    return pd.DataFrame(rows)
+
+
 @pytest.fixture
 def synthetic():
     """This module: its functions make tables of other networks, layers and numbers of seeds."""
@@ -141,3 +181,13 @@ def spectrum_table():
 @pytest.fixture
 def subgroups_table():
     return subgroups()
+
+
+@pytest.fixture
+def verdict_table():
+    return verdict()
+
+
+@pytest.fixture
+def exactness_table():
+    return exactness()

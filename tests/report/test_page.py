@@ -10,7 +10,7 @@ import pytest
 
 from eqviz.report.build import write_report
 from eqviz.report.figures import FIGURES
-from eqviz.report.page import page, verdict
+from eqviz.report.page import agreement, page, verdict
 from eqviz.studies.provenance import environment
 from eqviz.studies.runs import open_runs
 
@@ -65,8 +65,8 @@ def test_every_caption_says_what_was_done(report):
     for caption in captions:
         for said in ("P4 CNN, 8 px", "P4 CNN, 9 px", "Z2 CNN, 8 px", "2 seeds", "1 epoch", "digits", "upright", "C4"):
             assert said in caption
-        assert "float32 on cpu" in caption
-        assert re.search(r"\b(1|2|20) test images?\b", caption)
+        measured = "float32 on cpu" in caption and re.search(r"\b(1|2|20) test images?\b", caption)
+        assert measured or "no image was run" in caption
         assert "nan" not in caption.lower().split()
 
 
@@ -75,6 +75,34 @@ def test_the_page_says_how_it_was_made(report):
     assert "eqviz figures <here> & there" in shown.text
     assert "Of 3 networks, 1 is exactly equivariant at its output and 2 are not." in shown.text
     assert f"torch {environment()['packages']['torch']}" in shown.text
+
+
+def test_the_page_says_how_often_predictions_came_true(report, runs):
+    answers = runs.table("verdict")["agrees"].astype(str)
+    agreeing, compared = int((answers == "yes").sum()), int((answers != "").sum())
+    assert f"Prediction and measurement agree in {agreeing} of {compared} comparisons" in read(report).text
+    assert len(runs.disagreements()) == compared - agreeing
+
+
+def test_a_contradiction_is_the_first_thing_on_the_page(runs, tmp_path, monkeypatch):
+    line = "p4cnn-8-seed0, <b>conv1</b>: predicted broken, measured exact"
+    monkeypatch.setattr(runs, "disagreements", lambda: [line])
+    told = []
+    write_report(
+        runs, tmp_path, only=["accuracy_overview"], formats=["png"], table_formats=["csv"], on_work=told.append
+    )
+    shown = read(tmp_path)
+    assert "b" not in shown.tags
+    said = [shown.text.index(part) for part in ("Prediction and measurement disagree", line, "Of 3 networks")]
+    assert said == sorted(said)
+    assert f"PREDICTION AND MEASUREMENT DISAGREE: {line}" in told
+
+
+def test_a_run_that_cannot_be_traced_is_named_with_the_reason(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "untraceable", lambda: {"p4cnn-8-seed0": "layer pool: expected <maps>; found a question"})
+    write_report(runs, tmp_path, only=["accuracy_overview"], formats=["png"], table_formats=["csv"])
+    said = "Run p4cnn-8-seed0 could not be audited: layer pool: expected <maps>; found a question"
+    assert said in read(tmp_path).text
 
 
 def test_names_are_escaped(study, tmp_path):
@@ -95,6 +123,21 @@ def test_what_could_not_be_measured_is_said_and_escaped():
     assert not {"script", "hr", "odd"} & set(shown.tags)
     assert "a: <hr>\n(it is <odd>)" in shown.text
     assert "0.1235" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ([], ""),
+        (["", ""], "No prediction could be compared with a measurement."),
+        (["yes"], "Prediction and measurement agree in 1 of 1 comparisons of a layer, trained or untrained."),
+        (["no", "yes", ""],
+         "Prediction and measurement agree in 1 of 2 comparisons of a layer, trained or untrained; "
+         "1 could not be made."),
+    ],
+)  # fmt: skip
+def test_how_often_predictions_came_true_in_a_sentence(answers, sentence):
+    assert agreement(pd.DataFrame({"agrees": answers})) == sentence
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,13 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def write_run(tmp_path):
+@pytest.fixture(scope="session")
+def write_run_in():
     """Writes a run folder by hand: random weights, one epoch unless told otherwise, digits as data."""
 
-    def write(path, model="p4cnn", size=8, seed=0, epochs=(1,), arguments=None, **record):
+    def write(root, path, model="p4cnn", size=8, seed=0, epochs=(1,), arguments=None, **record):
         arguments = {"in_channels": 1, "classes": 10, "channels": 2} | (arguments or {})
-        folder = tmp_path / path
+        folder = root / path
         folder.mkdir(parents=True)
         for epoch in epochs:
             with torch.random.fork_rng(devices=[]):
@@ -59,3 +60,9 @@ def write_run(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def write_run(write_run_in, tmp_path):
+    """Writes a run folder below the test's own."""
+    return partial(write_run_in, tmp_path)

@@ -22,7 +22,20 @@ def concatenate(trace: Interpretation, given: Arguments) -> Value:
     if not all(trace.known(tensor) for tensor in tensors):
         raise CannotFollow("activations put beside constants")
     values = [trace.value(tensor) for tensor in tensors]
-    place = int(given["dim"]) % len(values[0].dims)
+    return _side_by_side(trace, values, int(given["dim"]) % len(values[0].dims))
+
+
+def stack(trace: Interpretation, given: Arguments) -> Value:
+    """`torch.stack`: a new dimension of the fibre."""
+    tensors: Sequence[Tensor] = given["tensors"]
+    if not all(trace.known(tensor) for tensor in tensors):
+        raise CannotFollow("activations put beside constants")
+    values = [trace.value(tensor) for tensor in tensors]
+    place = int(given["dim"]) % (len(values[0].dims) + 1)
+    return _side_by_side(trace, [v.but(dims=(*v.dims[:place], (), *v.dims[place:])) for v in values], place)
+
+
+def _side_by_side(trace: Interpretation, values: Sequence[Value], place: int) -> Value:
     dim = values[0].dims[place]
     spatial = any(len(v.dims[place]) == 1 and v.dims[place][0].kind in ("rows", "columns") for v in values)
     if spatial:

@@ -73,6 +73,17 @@ def binary(trace: Interpretation, given: Arguments, op: str) -> Value:
     return with_constants(trace, value, [constant], op)
 
 
+def several(trace: Interpretation, given: Arguments, names: Sequence[str], op: str) -> Value:
+    """Several tensors put together number by number, some of which may be constant."""
+    tensors = [given[name] for name in names if isinstance(given.get(name), Tensor)]
+    values = [trace.value(tensor) for tensor in tensors if trace.known(tensor)]
+    constants = [tensor for tensor in tensors if not trace.known(tensor) and tensor.numel() > 1]
+    value = values[0]
+    for other in values[1:]:
+        value = _two_values(trace, value, other, op)
+    return with_constants(trace, value, constants, op)
+
+
 def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Value:
     count = max(len(one.dims), len(other.dims))
     padded = [((),) * (count - len(value.dims)) + value.dims for value in (one, other)]
@@ -157,9 +168,9 @@ class Effect:
         if not self.matters:
             return
         if not has_values(constant):
-            everything = frozenset(trace.moving)
-            self.verdict = Verdict(value.actions, NONE, everything, NO_WEIGHTS)
-            self.grid_lost = everything if any(self.varies) else NONE
+            if any(self.varies):
+                raise CannotFollow("numbers that vary over space and are not known")
+            self.verdict = Verdict(value.actions, NONE, frozenset(trace.moving), NO_WEIGHTS)
             return
         lost, rounding = graded(self._matches(constant))
         if any(self.varies):

@@ -42,6 +42,7 @@ SIMPLE: dict[str, Simple] = {
     "transpose": views.transpose,
     "t": views.matrix_transpose,
     "cat": joins.concatenate,
+    "stack": joins.stack,
     "addmm": linear.addmm,
     "mm": linear.mm,
     "bmm": linear.bmm,
@@ -72,6 +73,11 @@ WITH_OUTPUT: dict[str, WithOutput] = {
 }
 
 BINARY = frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "rsub", "atan2"})
+SEVERAL = {
+    "where": ("condition", "self", "other"), "addcmul": ("self", "tensor1", "tensor2"),
+    "addcdiv": ("self", "tensor1", "tensor2"), "lerp": ("self", "end", "weight"), "masked_fill": ("self", "mask"),
+}  # fmt: skip
+"""Operations on more than two tensors, and the names of these."""
 REDUCTIONS = frozenset(
     {"mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "linalg_vector_norm", "norm", "prod"}
 )
@@ -96,6 +102,8 @@ def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords:
     if plain in WITH_OUTPUT:
         found = WITH_OUTPUT[plain](trace, named, out)
         return found if isinstance(found, list) else [found]
+    if plain in SEVERAL:
+        return [pointwise.several(trace, named, SEVERAL[plain], plain)]
     if plain in BINARY:
         return [_binary(trace, named, plain)]
     if plain in REDUCTIONS and "self" in named and "other" not in named:
