@@ -13,7 +13,8 @@ from torch import nn
 from eqviz.analysis.evidence import Fields, by_weights, measure_and_predict
 from eqviz.analysis.symmetry import Symmetry
 from eqviz.analysis.twins import rebuild
-from eqviz.audit.auditing import Audit, LayerPrediction
+from eqviz.audit.auditing import Audit
+from eqviz.audit.layer_predictions import LayerPrediction
 from eqviz.errors import EqvizError
 from eqviz.fields.exactness import Verdict, exact_by_fall
 from eqviz.fields.layer_calls import OUTPUT, LayerCall
@@ -131,7 +132,7 @@ def verdict_table(symmetry: Symmetry, audit: Audit | None, weights: str = "train
         exact = exact_by_fall(single, double)
         prediction = _comparable(said.get(key), str(row["field"]))
         dead = single == double == 0 and prediction is not None and prediction.exact == "no"
-        agrees = "" if dead else agreement(exact, kept[key], prediction)  # a map that is the same everywhere says nothing
+        agrees = "" if dead else agreement(exact, kept[key], prediction)  # a map that never changes says nothing
         rows.append({
             "weights": weights, **{name: row[name] for name in ("layer", "call", "depth", "kind", "field")},
             "field_source": _source(str(row["field_source"]), prediction),

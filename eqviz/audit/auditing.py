@@ -5,25 +5,21 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
 from eqviz.audit.expressions import Expressions
-from eqviz.audit.interpretation import declared_permutation
-from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, surviving, worded, worst
-from eqviz.audit.layout import atoms
+from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, partners, surviving, worded, worst
+from eqviz.audit.layer_predictions import Fields, LayerPrediction, field_reader, predict_layer
 from eqviz.audit.reasons import reason
 from eqviz.audit.tracing import Trace, trace_model
-from eqviz.audit.values import Record, Snapshot, Value
+from eqviz.audit.values import Record, Snapshot
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, Regular, declared, field_type
-from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
+from eqviz.fields.field_types import FieldType
+from eqviz.fields.layer_calls import OUTPUT
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
 from eqviz.tables import format_size
-
-Fields = Mapping[str, str | FieldType]
 
 
 @dataclass(frozen=True)
@@ -49,25 +45,6 @@ class Operation:
     exact: str
     surviving: str
     why: str
-
-
-@dataclass(frozen=True)
-class LayerPrediction:
-    """What is predicted of the output of a layer, everything before it included.
-
-    `field` is the field type it is predicted under and `field_source` where that comes from: given, declared, by
-    weights (how they act on the channels) or by shape.
-    """
-
-    layer: str
-    call: int
-    shape: tuple[int, ...]
-    field: str
-    field_source: str
-    grid_exact: str
-    fibre_exact: str
-    exact: str
-    surviving: str
 
 
 @dataclass(frozen=True)
@@ -181,9 +158,9 @@ def examine(
     """The same as an `Audit`, with layers and the first fault. Without `values` shapes alone are looked at."""
     G = named_group(group).exact_subgroup
     notes = [] if named_group(group) == G else [f"{named_group(group)} is not on the pixel grid; {G} is audited"]
-    size = (input_size, input_size) if isinstance(input_size, int) else (int(input_size[0]), int(input_size[1]))
+    size = _checked(input_size)
     count = image_channels(model) if channels is None else channels
-    field_of = _field_reader(model, fields or {})
+    field_of = field_reader(model, fields or {})
     expressions = Expressions()
     upright = trace_model(model, (count, *size), G, expressions, field_of, values=values)
     moved: Trace | None = upright
@@ -191,6 +168,17 @@ def examine(
         moved, note = _transposed(model, (count, size[1], size[0]), G, expressions, field_of, upright, values)
         notes += note
     return _put_together(G, size, count, upright, moved, field_of, notes)
+
+
+def _checked(input_size: Any) -> tuple[int, int]:
+    sides = (input_size, input_size) if isinstance(input_size, int) else input_size
+    whole = isinstance(sides, Sequence) and not isinstance(sides, str) and all(isinstance(n, int) for n in sides)
+    if not whole or len(sides) != 2 or min(sides) < 1:
+        raise EqvizError(
+            "input size", expected="a whole number of pixels, or (height, width)", found=repr(input_size)[:60],
+            fix="give 28 or (28, 32)",
+        )  # fmt: skip
+    return int(sides[0]), int(sides[1])
 
 
 def _transposed(
@@ -207,31 +195,9 @@ def _transposed(
         moved = trace_model(model, shape, group, expressions, field_of, values=values)
     except EqvizError as error:
         return None, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} {error.found}"]
-    same = [(r.layer, r.op, r.serial) for r in upright.records] == [(r.layer, r.op, r.serial) for r in moved.records]
-    if not same or len(upright.snapshots) != len(moved.snapshots):
-        return None, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} other operations run"]
+    if upright.operations != moved.operations:
+        return moved, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} other operations run"]
     return moved, []
-
-
-def _field_reader(model: nn.Module, fields: Fields) -> Callable[[str], FieldType | None]:
-    names = layer_names(model)
-    given = {glob: field_type(field) for glob, field in fields.items()}
-    for glob in given:
-        if not any(matches(name, glob) or matches(name, glob.partition("[")[0]) for name in names):
-            raise EqvizError(
-                "fields", expected="names or globs of layers in the model", found=repr(glob),
-                fix=f"near names are {', '.join(near_names(glob, names))}",
-            )  # fmt: skip
-
-    def read(layer: str) -> FieldType | None:
-        for glob, field in reversed(given.items()):
-            if matches(layer, glob):
-                return field
-        module = names.get(layer.partition("[")[0])
-        return None if module is None or "[" in layer else declared(module)
-
-    read.given = given  # type: ignore[attr-defined]  # to tell given from declared
-    return read
 
 
 def image_channels(model: nn.Module) -> int:
@@ -252,15 +218,19 @@ def _put_together(
     field_of: Callable[[str], FieldType | None],
     notes: Sequence[str],
 ) -> Audit:
-    judgements = judge_records(group, upright.records, None if moved is None else moved.records)
+    comparable = moved is not None and upright.operations == moved.operations
+    same = (
+        partners(upright.records, moved.records) if moved is not None and comparable else [None] * len(upright.records)
+    )
+    judgements = judge_records(group, upright.records, same)
     operations = tuple(
         _operation(group, record, judgement) for record, judgement in zip(upright.records, judgements, strict=True)
     )
     layers, outputs = [], []
     for number, snapshot in enumerate(upright.snapshots):
-        other = None if moved is None else moved.snapshots[number]
-        judgement = judge_output(group, snapshot, other)
-        prediction, judgement = _prediction(group, snapshot, judgement, field_of)
+        other = _partner(moved, number, snapshot)
+        judgement = judge_output(group, snapshot, other, comparable=comparable)
+        prediction, judgement = predict_layer(group, snapshot, judgement, field_of)
         layers.append(prediction)
         if _same(snapshot.layer, OUTPUT):
             outputs.append(judgement)
@@ -275,6 +245,15 @@ def _put_together(
         group, size, channels, operations, tuple(layers), exact, grid, fibre, surviving(group, whole), fault,
         tuple(notes),
     )  # fmt: skip
+
+
+def _partner(moved: Trace | None, number: int, snapshot: Snapshot) -> Snapshot | None:
+    """The output of the same layer in the other pass."""
+    if moved is None:
+        return None
+    if number < len(moved.snapshots) and moved.snapshots[number].call_of == snapshot.call_of:
+        return moved.snapshots[number]
+    return next((other for other in reversed(moved.snapshots) if other.call_of == snapshot.call_of), None)
 
 
 def _operation(group: Group, record: Record, judgement: Judgement) -> Operation:
@@ -305,7 +284,9 @@ def _unlike_its_field(layers: Sequence[LayerPrediction]) -> Operation | None:
     if not wrong:
         return None
     layer = wrong[0]
-    if layer.grid_exact == "no":
+    if not layer.field and layer.exact == "unknown":
+        why = "its batch, rows and columns are not in their places, so how it should move is not known"
+    elif layer.grid_exact == "no":
         why = "its rows and columns are exchanged, or it is put together of parts that are"
     else:
         why = f"the weights act on its channels by another permutation than {layer.field or 'any field type says'}"
@@ -313,56 +294,3 @@ def _unlike_its_field(layers: Sequence[LayerPrediction]) -> Operation | None:
         layer.layer, layer.call, 0, "output", None, "", "", "", "", "", layer.grid_exact, layer.fibre_exact,
         layer.exact, layer.surviving, why,
     )  # fmt: skip
-
-
-def _prediction(
-    group: Group, snapshot: Snapshot, judgement: Judgement, field_of: Callable[[str], FieldType | None]
-) -> tuple[LayerPrediction, Judgement]:
-    name, source = "", ""
-    if snapshot.value is not None:
-        field, source, fits = _field(group, snapshot, snapshot.value, field_of)
-        name = field
-        fibre = {
-            g: answer if answer is not True or fits[g] is True else fits[g] for g, answer in judgement.fibre.items()
-        }
-        judgement = Judgement(judgement.grid, fibre)
-    grid, fibre_answer = worst(judgement.grid.values()), worst(judgement.fibre.values())
-    whole = worst(judgement.whole.values())
-    return LayerPrediction(
-        snapshot.layer, snapshot.call, snapshot.shape, name, source, worded(grid), worded(fibre_answer), worded(whole),
-        surviving(group, judgement.whole).name,
-    ), judgement  # fmt: skip
-
-
-def _field(
-    group: Group, snapshot: Snapshot, value: Value, field_of: Callable[[str], FieldType | None]
-) -> tuple[str, str, dict[int, Answer]]:
-    """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
-    moving = range(1, group.order)
-    size = int(np.prod([atom.size for atom in atoms(value.dims) if atom.kind == "fibre"], dtype=np.int64))
-    stated = field_of(snapshot.layer)
-    if stated is not None:
-        given = any(matches(snapshot.layer, glob) for glob in field_of.given)  # type: ignore[attr-defined]  # set above
-        return stated.name, "given" if given else "declared", _fitting(group, value, stated, size)
-    still = all(np.array_equal(value.actions[g], np.arange(size)) for g in moving)
-    space = len(snapshot.shape) >= 4
-    plain = "image" if space else "invariant"
-    if still and not value.has_taps:
-        known = len(snapshot.shape) in (2, 4)
-        return plain if known else "", "by shape" if known else "", dict.fromkeys(moving, True)
-    for flattened in (True, False):
-        field = Regular(group, flattened)
-        if field.fits(snapshot.shape) and all(fit is True for fit in _fitting(group, value, field, size).values()):
-            return field.name, "by weights", dict.fromkeys(moving, True)
-    return "", "", dict.fromkeys(moving, False)
-
-
-def _fitting(group: Group, value: Value, field: FieldType, size: int) -> dict[int, Answer]:
-    found: dict[int, Answer] = {}
-    for g in range(1, group.order):
-        stated = declared_permutation(field, group, g, size)
-        if stated is None or value.has_taps:
-            found[g] = None
-        else:
-            found[g] = bool(np.array_equal(stated, value.actions[g]))
-    return found

@@ -1,5 +1,6 @@
 """From what was followed to what survives: which elements of the group every operation and every layer keeps."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,19 +64,22 @@ class Judgement:
         return {g: worst((self.grid[g], self.fibre[g])) for g in self.grid}
 
 
-def judge_records(group: Group, upright: Sequence[Record], moved: Sequence[Record] | None) -> tuple[Judgement, ...]:
+def judge_records(group: Group, upright: Sequence[Record], moved: Sequence[Record | None]) -> tuple[Judgement, ...]:
     """Every operation by itself, those that wait for each other judged together.
 
+    `moved` holds the same operations in the pass on an image with its axes exchanged, None where there is none.
     Where a chain of pads, crops, slices and operations on one axis keeps an element in the end, all of it does. Where
     it does not, the operation is at fault after which it was never kept again; the others are judged alone.
     """
     how = {g: moves(group.elements[g]) for g in range(1, group.order)}
 
     def after(number: int, g: int) -> Answer:
-        return keeps(how[g], upright[number].after, None if moved is None else moved[number].after)
+        other = moved[number]
+        return keeps(how[g], upright[number].after, None if other is None else other.after)
 
     def alone(number: int, g: int) -> Answer:
-        return keeps(how[g], upright[number].alone, None if moved is None else moved[number].alone)
+        other = moved[number]
+        return keeps(how[g], upright[number].alone, None if other is None else other.alone)
 
     continued = {link for record in upright for link in record.chain[:-1]}
     grid: list[Answers] = [dict.fromkeys(how, True) for _ in upright]
@@ -113,8 +117,27 @@ def _judgement(record: Record, grid: Answers) -> Judgement:
     return Judgement(grid, fibre)
 
 
-def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None) -> Judgement:
-    """What of the symmetry is left in the output of a layer, everything before it included."""
+def partners(upright: Sequence[Record], moved: Sequence[Record]) -> list[Record | None]:
+    """For every operation of one pass the same operation of another, None where the two differ."""
+    by_serial: dict[tuple[int, str], list[Record]] = {}
+    for record in moved:
+        by_serial.setdefault((record.serial, record.op), []).append(record)
+    counts = Counter((record.serial, record.op) for record in upright)
+    found: list[Record | None] = []
+    for record in upright:
+        key = (record.serial, record.op)
+        same = by_serial.get(key, [])
+        found.append(same.pop(0) if len(same) == counts[key] else None)
+        counts[key] -= 1
+    return found
+
+
+def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None, *, comparable: bool = True) -> Judgement:
+    """What of the symmetry is left in the output of a layer, everything before it included.
+
+    Where the two passes did different operations they are not `comparable`: then an element that exchanges the axes
+    is not judged, but the others still have to be kept by both.
+    """
     value = upright.value
     if value is None:  # it does not depend on the image
         return Judgement(dict.fromkeys(range(1, group.order), True), dict.fromkeys(range(1, group.order), True))
@@ -124,6 +147,7 @@ def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None) -> Jud
     for g in range(1, group.order):
         how = moves(group.elements[g])
         found = keeps(how, value.total, None if other is None else other.total)
+        found = None if how.swaps and not comparable else found
         lost = g in value.grid_lost or (other is not None and g in other.grid_lost)
         unknown = value.grid_unknown or (other is not None and other.grid_unknown)
         grid[g] = False if lost else (None if unknown else found)

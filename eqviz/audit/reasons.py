@@ -39,7 +39,8 @@ def _of_grid(record: Record, judgement: Judgement) -> str:
     if family in _UNEVEN and record.window.leftover != "" and record.window.stride not in ("", "1", "-1"):
         before, _, after = record.window.leftover.partition(",")
         return (
-            f"it takes every {record.window.stride}th of the {where}: {before} before the first, {after} after the last"
+            f"stride {record.window.stride} leaves {before} of the {where} before the first that it takes, "
+            f"and {after} after the last"
         )
     if family in _UNEVEN:
         return f"{_UNEVEN[family]} ({where})"

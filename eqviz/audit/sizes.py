@@ -6,8 +6,9 @@ from typing import Literal, TypeVar
 import pandas as pd
 from torch import nn
 
-from eqviz.audit.auditing import Audit, Fields, examine
+from eqviz.audit.auditing import Audit, examine
 from eqviz.audit.judging import Answer
+from eqviz.audit.layer_predictions import Fields
 from eqviz.errors import EqvizError
 from eqviz.groups.group import Group
 from eqviz.tables import format_size
@@ -53,7 +54,8 @@ def nearest_sizes(
 ) -> tuple[Size | None, Size | None]:
     """The nearest exact sizes below and above `input_size`, at most `reach` pixels away; None where there is none.
 
-    For (height, width) both sides change by as many pixels; where that does not help, they change by themselves.
+    For (height, width) both sides change by as many pixels, or one of them does; where no such size is found, sides
+    change by themselves, by at most 8 pixels.
     Arguments as in :func:`exact_sizes`.
 
     >>> nearest_sizes(nn.Sequential(nn.MaxPool2d(4)), 22)
@@ -71,18 +73,24 @@ def _search(judge: "_Sizes", size: Size, sign: int, reach: int) -> Size | None:
         for candidate in _around(size, sign * distance):
             if judge(candidate) is True:
                 return candidate
-    return None
+    if isinstance(size, int):
+        return None
+    step = range(0, sign * (_BOTH_SIDES + 1), sign)
+    pairs = sorted(((a, b) for a in step for b in step), key=lambda pair: max(map(abs, pair)))
+    sizes = ((size[0] + a, size[1] + b) for a, b in pairs if (a, b) != (0, 0))
+    return next((found for found in sizes if min(found) > 0 and judge(found) is True), None)
+
+
+_BOTH_SIDES = 8
+"""Pixels by which both sides of an image that is not square are changed by themselves."""
 
 
 def _around(size: Size, change: int) -> list[Size]:
-    """Sizes whose longer change is `change` pixels, the even change of both sides first."""
+    """Sizes that differ by `change` pixels: on both sides alike, on the first alone, on the second alone."""
     if isinstance(size, int):
         return [size + change] if size + change > 0 else []
-    height, width = size
-    step = 1 if change > 0 else -1
-    smaller = range(0, change, step)
-    pairs = [(change, change)] + [(change, other) for other in smaller] + [(other, change) for other in smaller]
-    return [(height + a, width + b) for a, b in pairs if height + a > 0 and width + b > 0]
+    pairs = [(size[0] + a, size[1] + b) for a, b in ((change, change), (change, 0), (0, change))]
+    return [pair for pair in pairs if min(pair) > 0]
 
 
 class _Sizes:

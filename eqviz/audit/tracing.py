@@ -5,6 +5,7 @@ depend on the image, such as the making of a filter from its parameters, are car
 """
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,10 +43,11 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class Trace:
-    """What one traced forward pass gave: the records of its operations and the outputs of its layers, in order."""
+    """What one traced forward pass gave: records and outputs of layers in order, and names of all operations."""
 
     records: tuple[Record, ...]
     snapshots: tuple[Snapshot, ...]
+    operations: tuple[str, ...]
 
 
 def trace_model(
@@ -79,7 +81,7 @@ def trace_model(
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise EqvizError(
                 "audit", expected="a forward pass whose path does not depend on the numbers in it",
-                found=f"a decision by {getattr(error, 'func', 'the values of activations')} in layer "
+                found="a number taken out of an activation (if, .item(), a mask as index) in layer "
                 f"{_innermost(interpretation)}",
                 fix="audit the parts before and after it, or measure the model instead (eqviz.verdict)",
             ) from error  # fmt: skip
@@ -91,7 +93,7 @@ def trace_model(
                 found=f"{reason[:300]} (in layer {_innermost(interpretation)})",
                 fix="check the input size, the channels and the model's code",
             ) from error  # fmt: skip
-    return Trace(tuple(interpretation.records), tuple(watcher.snapshots))
+    return Trace(tuple(interpretation.records), tuple(watcher.snapshots), tuple(watcher.operations))
 
 
 def _innermost(interpretation: Interpretation) -> str:
@@ -105,6 +107,7 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         super().__init__()  # type: ignore[no-untyped-call]
         self.interpretation = interpretation
         self.snapshots: list[Snapshot] = []
+        self.operations: list[str] = []
         self.paused = False
         self._tainted: dict[int, Tensor] = {}  # constants into which activations were written, by storage
         self._mode = mode
@@ -141,10 +144,10 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
             self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
 
     def _shapes(self, items: Any) -> Any:
-        def without_numbers(tensor: Tensor) -> Tensor:
-            return tensor if isinstance(tensor, FakeTensor) else self._mode.from_tensor(tensor)
+        return tree_map_only(Tensor, self._without_numbers, items)
 
-        return tree_map_only(Tensor, without_numbers, items)
+    def _without_numbers(self, tensor: Tensor) -> Tensor:
+        return tensor if isinstance(tensor, FakeTensor) else self._mode.from_tensor(tensor)
 
     def _follow(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Any) -> None:
         tensors = [item for item in tree_flatten(out)[0] if isinstance(item, Tensor)]
@@ -152,6 +155,7 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
             return
         trace = self.interpretation
         trace.next()
+        self.operations.append(str(func))
         in_place = func._schema.is_mutable
         target = args[0] if in_place and args and isinstance(args[0], Tensor) else None
         if target is not None and not trace.known(target):
@@ -247,12 +251,14 @@ class _FunctionWatcher(TorchFunctionMode):
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Torch logs what operations raise on shapes; here it becomes one line."""
+    """Torch logs what operations raise on shapes, where it becomes one line here, and warns of what is audited."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before = logger.disabled
     logger.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.disabled = before
 

@@ -131,3 +131,8 @@ class Snapshot:
     call: int
     shape: tuple[int, ...]
     value: Value | None
+
+    @property
+    def call_of(self) -> tuple[str, int]:
+        """Layer and call."""
+        return self.layer, self.call

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import rich_click as click
 
+from eqviz.cli.audit import audit
 from eqviz.cli.catalogue import list_command
 from eqviz.cli.demo import demo
 from eqviz.cli.runs import runs
@@ -23,16 +24,17 @@ INTERRUPTED = 130
 def cli() -> None:
     """Is my group-equivariant CNN equivariant, in which layer does the symmetry break, and what does it cost?
 
-    Point it at a folder of checkpoints:
+    Point it at a folder of checkpoints, or at a model before you train it:
 
     \b
       eqviz demo                         train small networks and make every figure (about 2 minutes)
       eqviz train RECIPE -o CKPT_DIR     train your own from a TOML recipe
       eqviz figures CKPT_DIR             figures, tables and a page that shows them
+      eqviz audit MODEL --input-size N   which operation breaks the symmetry, and which sizes are safe
     """
 
 
-for command in (demo, train, runs, analyse, figures, tables, list_command):
+for command in (demo, train, runs, audit, analyse, figures, tables, list_command):
     cli.add_command(command)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from eqviz.audit.auditing import Audit, LayerPrediction, Operation, examine
+from eqviz.audit.auditing import Audit, Operation, examine
+from eqviz.audit.layer_predictions import LayerPrediction
 from eqviz.audit.sizes import exactness_by_size
 from eqviz.errors import EqvizError
 from eqviz.groups.group import Group

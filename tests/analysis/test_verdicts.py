@@ -9,7 +9,8 @@ from torch import nn
 
 from eqviz.analysis.symmetry import measure_symmetry
 from eqviz.analysis.verdicts import agreement, largest, verdict, verdict_table
-from eqviz.audit.auditing import LayerPrediction, examine
+from eqviz.audit.auditing import examine
+from eqviz.audit.layer_predictions import LayerPrediction
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import declare
 from eqviz.groups.group import group

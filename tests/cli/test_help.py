@@ -12,7 +12,7 @@ from eqviz.models.registry import MODELS
 from eqviz.report.figures import FIGURES
 from eqviz.report.tables import TABLES
 
-COMMANDS = ("demo", "train", "runs", "analyse", "figures", "tables", "list")
+COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "list")
 MEASURING = (
     "--group", "--data", "--data-root", "--limit", "--orbit-images", "--layers", "--fill", "--mask", "--epochs",
     "--device", "--jobs", "--import",
@@ -21,11 +21,15 @@ OPTIONS = {
     "demo": {"--output"},
     "train": {"--output", "--preset", "--data-root", "--resume", "--device", "--jobs", "--import"},
     "runs": {"--import"},
+    "audit": {
+        "--input-size", "--group", "--sizes", "--verify", "--fix", "--channels", "--epoch", "--set", "--all", "--json",
+        "--device", "--import",
+    },
     "analyse": {"--output", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},
     "tables": {"--output", "--format", *MEASURING},
     "list": set(),
-}
+}  # fmt: skip
 
 
 def test_the_commands_are_those_of_the_contract():

@@ -1,6 +1,7 @@
 """Operations that choose positions of space or entries of the fibre: slices, flips, rolls."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from eqviz.audit.interpretation import Interpretation, Verdict, replaced
 from eqviz.audit.layout import CannotFollow, dimension, extent, only, viewed
-from eqviz.audit.rules.views import expanded, permuted
-from eqviz.audit.rules.windows import on_axes
-from eqviz.audit.values import Value, Window
+from eqviz.audit.rules.views import expanded, not_commuting, permuted
+from eqviz.audit.rules.windows import maps, on_axes, spatial
+from eqviz.audit.values import Space, Value, Window
+from eqviz.groups.group import Element
 
 Arguments = Mapping[str, Any]
 
@@ -154,6 +156,16 @@ def rot90(trace: Interpretation, given: Arguments) -> Value:
     turns, places = int(given["k"]) % 4, [int(place) % len(value.dims) for place in given["dims"]]
     order = list(range(len(value.dims)))
     order[places[0]], order[places[1]] = places[1], places[0]
+    spaces = (value.total, value.local)
+    whole = all(space.rows.symmetric and space.columns.symmetric for space in spaces)
+    if turns % 2 == 1 and whole and [place - len(value.dims) for place in places] == [-2, -1]:
+        lead, (height, width) = maps(value), value.total.size
+        lost = not_commuting(trace, Element(Fraction(turns, 4)))
+        return trace.apply(
+            value, "rot90", lambda space: Space(space.columns, space.rows), dims=spatial(lead, (width, height)),
+            stage=value.stage, grid_lost=lost, selects=True,
+            grid_why="turning a map does not commute with reflections" if lost else "",
+        )  # fmt: skip
 
     def reversed_at(known: Value, place: int) -> Value:
         return choose(trace, known, place, list(reversed(range(extent(known.dims[place])))), "flip")

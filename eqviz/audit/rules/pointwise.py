@@ -161,11 +161,16 @@ class Effect:
     def __init__(self, trace: Interpretation, value: Value, constant: Tensor) -> None:
         self.trace, self.value = trace, value
         self.varies = self._varying_axes(constant)
+        equal = has_values(constant) and bool((constant == constant.reshape(-1)[0]).all())
+        loose = equal and any(self.varies) and trace.untied(constant)
+        self.varies = (False, False) if equal else self.varies
         self.grid_lost: Elements = NONE
         self.verdict = Verdict(value.actions)
         moved = any(not np.array_equal(a, np.arange(len(a))) for a in value.actions.values()) or value.has_taps
-        self.matters = moved or any(self.varies)
-        if not self.matters:
+        self.matters = moved or loose or any(self.varies)
+        if loose:
+            self.verdict = Verdict(value.actions, NONE, frozenset(trace.moving), FREE)
+        if not self.matters or loose:
             return
         if not has_values(constant):
             if any(self.varies):

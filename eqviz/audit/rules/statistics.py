@@ -57,10 +57,11 @@ def reduced(trace: Interpretation, value: Value, places: Sequence[int], keep: bo
     one_left = [len(line) == 1 for line in (value.local.rows, value.local.columns)]
     closes = len(axes) == 2 or (len(axes) == 1 and one_left[1 - axes[0]])
     fibre = "fibre" in what
+    over_space = len(value.dims) >= 4 and places[-1] >= len(value.dims) - 2  # also of length 1
     return trace.apply(
         value, op, on_axes(change), dims=dims, verdict=Verdict(actions, lost, why=PART if lost else ""),
         stage=(kind, stage) if kind and not fibre else None, closes=closes,
-        record=bool(axes or taps or lost or (fibre and _moves(value.actions.values()))),
+        record=bool(axes or taps or lost or over_space or (fibre and _moves(value.actions.values()))),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from eqviz.audit.actions import Action, combine, identity
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation
 from eqviz.audit.layout import Atom, CannotFollow, Dimension, Split, dimension, extent, viewed
-from eqviz.audit.rules.windows import on_axes
+from eqviz.audit.rules.windows import LAID_OUT, on_axes
 from eqviz.audit.values import Space, Value, Window
 from eqviz.groups.group import Element
 from eqviz.groups.subsampling import windows
@@ -37,17 +37,16 @@ def _in_blocks(trace: Interpretation, value: Value, dims: tuple[Dimension, ...],
     if value.has_taps or len({split.kind for split in splits}) < len(splits):
         raise CannotFollow("blocks of blocks")
     taps = {0 if split.kind == "rows" else 1: split.taps for split in splits}
-    operation = trace.serial
 
     def change(line: Line, axis: int) -> Line:
         if axis not in taps:
             return line
-        return trace.expressions.taps(line, windows(len(line), taps[axis], taps[axis]), operation)
+        return trace.expressions.taps(line, windows(len(line), taps[axis], taps[axis]), LAID_OUT)
 
     kernel = "x".join(str(taps.get(axis, 1)) for axis in (0, 1))
     return trace.apply(
         value, "view in blocks", on_axes(change), dims=dims, closes=len(taps) == 2,
-        window=Window(kernel, kernel, "0", "1", "0"),
+        window=Window(kernel, kernel, "0", "1", "0"), stage=value.stage,
     )  # fmt: skip
 
 
@@ -83,17 +82,18 @@ def exchanged(trace: Interpretation, value: Value) -> Value:
     """Rows taken for columns: what a map is whose columns stand before its rows, read as a map."""
     names = {"rows": "columns", "columns": "rows", "row taps": "column taps", "column taps": "row taps"}
     dims = tuple(tuple(Atom(names.get(a.kind, a.kind), a.size) for a in dim) for dim in value.dims)  # type: ignore[arg-type]  # kinds
-    lost = frozenset(g for g in trace.moving if not _commutes(trace.group.elements[g]))
-    swap = {
-        "total": Space(value.total.columns, value.total.rows),
-        "local": Space(value.local.columns, value.local.rows),
-    }
-    return value.but(dims=dims, grid_lost=value.grid_lost | lost, **swap)
+    lost = not_commuting(trace, _TRANSPOSE)
+    total, local = (Space(space.columns, space.rows) for space in (value.total, value.local))
+    return value.but(dims=dims, grid_lost=value.grid_lost | lost, total=total, local=local)
 
 
-def _commutes(element: Element) -> bool:
-    other = Element(Fraction(1, 4), reflected=True)
-    return element * other == other * element
+_TRANSPOSE = Element(Fraction(1, 4), reflected=True)
+
+
+def not_commuting(trace: Interpretation, other: Element) -> frozenset[int]:
+    """The elements of the group that do not commute with another one: what moving a map by that one breaks."""
+    elements = trace.group.elements
+    return frozenset(g for g in trace.moving if elements[g] * other != other * elements[g])
 
 
 def unsqueeze(trace: Interpretation, given: Arguments, out: Tensor) -> Value:

@@ -21,6 +21,10 @@ Pair = tuple[int, int]
 OfAxis = Callable[[Line, int], Line]
 
 
+LAID_OUT = -1
+"""Stands for the operation where windows are only laid out: no weights tell one layout from another."""
+
+
 def maps(value: Value) -> tuple[Dimension, ...]:
     """The dimensions before rows and columns, which have to be the last two."""
     if len(value.dims) < 3:
@@ -85,11 +89,16 @@ def convolution(trace: Interpretation, given: Arguments) -> Value:
         else shown(tuple(leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)))  # type: ignore[arg-type]
     )  # fmt: skip
     shape = Window(shown(kernel), shown(stride), shown(padding), shown(dilation), rest)
-    verdict, outputs = linear_verdict(trace, value, 1, weight, given["bias"], int(given["groups"]), transposed)
+    inside = all(bool((r != OUTSIDE).all()) for r in reads)
+    flat = inside and not transposed and value.total.rows.constant and value.total.columns.constant
+    summed = weight.sum((-2, -1), keepdim=True) if flat and has_values(weight) else weight
+    verdict, outputs = linear_verdict(trace, value, 1, summed, given["bias"], int(given["groups"]), transposed)
     one_by_one = kernel == (1, 1)
     even = [kernel[a] > 1 and _mirror_image(weight, a - 2) for a in (0, 1)]
 
     def change(line: Line, axis: int) -> Line:
+        if inside and flat and line.constant:  # all taps read the same
+            return line.take([0] * len(reads[axis]))
         moved = trace.expressions.taps(line, reads[axis], operation, even=even[axis])
         if one_by_one:
             moved = trace.expressions.constants(moved, lambda _, n: trace.expressions.unknown_constant(operation, n))
@@ -202,12 +211,11 @@ def im2col(trace: Interpretation, given: Arguments) -> Value:
     kernel, stride = pair(given["kernel_size"]), pair(given["stride"])
     padding, dilation = pair(given["padding"]), pair(given["dilation"])
     reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)]
-    operation = trace.serial
     taps = (*dimension("row taps", kernel[0]), *dimension("column taps", kernel[1]))
     dims = (lead[0], (*lead[1], *taps), (*dimension("rows", len(reads[0])), *dimension("columns", len(reads[1]))))
     return trace.apply(
-        value, "unfold", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], operation)), dims=dims,
-        window=_described(kernel, stride, padding, dilation, size),
+        value, "unfold", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], LAID_OUT)), dims=dims,
+        window=_described(kernel, stride, padding, dilation, size), stage=value.stage,
     )  # fmt: skip
 
 
@@ -221,15 +229,14 @@ def sliding(trace: Interpretation, given: Arguments) -> Value:
         raise CannotFollow("windows along something other than rows or columns")
     axis = 0 if dim[0].kind == "rows" else 1
     reads = windows(extent(dim), kernel, stride)
-    operation = trace.serial
     kind = dim[0].kind
     taps = dimension("row taps" if axis == 0 else "column taps", kernel)
     dims = (*value.dims[:place], dimension(kind, len(reads)), *value.dims[place + 1 :], taps)
     left = leftover(extent(dim), kernel, stride)
     return trace.apply(
         value, "unfold",
-        on_axes(lambda line, a: trace.expressions.taps(line, reads, operation) if a == axis else line), dims=dims,
-        closes=False, window=Window(str(kernel), str(stride), "0", "1", str(left)),
+        on_axes(lambda line, a: trace.expressions.taps(line, reads, LAID_OUT) if a == axis else line), dims=dims,
+        stage=value.stage, closes=False, window=Window(str(kernel), str(stride), "0", "1", str(left)),
     )  # fmt: skip
 
 
@@ -290,10 +297,9 @@ def pixel_unshuffle(trace: Interpretation, given: Arguments) -> Value:
     value = trace.value(given["self"])
     lead, factor, size = maps(value), int(given["downscale_factor"]), value.total.size
     reads = [windows(size[a], factor, factor) for a in (0, 1)]
-    operation = trace.serial
     taps = (*dimension("row taps", factor), *dimension("column taps", factor))
     dims = spatial((*lead[:-1], (*lead[-1], *taps)), (len(reads[0]), len(reads[1])))
     return trace.apply(
-        value, "pixel_unshuffle", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], operation)),
-        dims=dims, window=Window(str(factor), str(factor), "0", "1", "0"),
+        value, "pixel_unshuffle", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], LAID_OUT)),
+        dims=dims, stage=value.stage, window=Window(str(factor), str(factor), "0", "1", "0"),
     )  # fmt: skip

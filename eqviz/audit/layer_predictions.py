@@ -1,0 +1,138 @@
+"""What is predicted of the output of every layer, and under which field type."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from eqviz.audit.actions import Action, full_action, moves
+from eqviz.audit.interpretation import declared_permutation
+from eqviz.audit.judging import Answer, Judgement, surviving, worded, worst
+from eqviz.audit.layout import CannotFollow, atoms, dimension, kinds, only
+from eqviz.audit.values import Snapshot, Value
+from eqviz.errors import EqvizError
+from eqviz.fields.field_types import FieldType, Regular, declared, field_type
+from eqviz.fields.layer_calls import layer_names, matches, near_names
+from eqviz.groups.group import Group
+
+Fields = Mapping[str, str | FieldType]
+
+
+@dataclass(frozen=True)
+class LayerPrediction:
+    """What is predicted of the output of a layer, everything before it included.
+
+    `field` is the field type it is predicted under and `field_source` where that comes from: given, declared, by
+    weights (how they act on the channels) or by shape.
+    """
+
+    layer: str
+    call: int
+    shape: tuple[int, ...]
+    field: str
+    field_source: str
+    grid_exact: str
+    fibre_exact: str
+    exact: str
+    surviving: str
+
+
+def field_reader(model: nn.Module, fields: Fields) -> Callable[[str], FieldType | None]:
+    """What says which field type a layer has: `fields` by globs of names, else what the layer declares.
+
+    Raises EqvizError for a glob that matches no layer.
+    """
+    names = layer_names(model)
+    given = {glob: field_type(field) for glob, field in fields.items()}
+    for glob in given:
+        if not any(matches(name, glob) or matches(name, glob.partition("[")[0]) for name in names):
+            raise EqvizError(
+                "fields", expected="names or globs of layers in the model", found=repr(glob),
+                fix=f"near names are {', '.join(near_names(glob, names))}",
+            )  # fmt: skip
+
+    def read(layer: str) -> FieldType | None:
+        for glob, field in reversed(given.items()):
+            if matches(layer, glob):
+                return field
+        module = names.get(layer.partition("[")[0])
+        return None if module is None or "[" in layer else declared(module)
+
+    read.given = given  # type: ignore[attr-defined]  # to tell given from declared
+    return read
+
+
+def predict_layer(
+    group: Group, snapshot: Snapshot, judgement: Judgement, field_of: Callable[[str], FieldType | None]
+) -> tuple[LayerPrediction, Judgement]:
+    """The prediction for the output of a layer, and the judgement with its field type taken into account."""
+    name, source = "", ""
+    if snapshot.value is not None:
+        field, source, fits = _field(group, snapshot, snapshot.value, field_of)
+        name = field
+        fibre = {
+            g: answer if answer is not True or fits[g] is True else fits[g] for g, answer in judgement.fibre.items()
+        }
+        judgement = Judgement(judgement.grid, fibre)
+    grid, fibre_answer = worst(judgement.grid.values()), worst(judgement.fibre.values())
+    whole = worst(judgement.whole.values())
+    return LayerPrediction(
+        snapshot.layer, snapshot.call, snapshot.shape, name, source, worded(grid), worded(fibre_answer), worded(whole),
+        surviving(group, judgement.whole).name,
+    ), judgement  # fmt: skip
+
+
+def _field(
+    group: Group, snapshot: Snapshot, value: Value, field_of: Callable[[str], FieldType | None]
+) -> tuple[str, str, dict[int, Answer]]:
+    """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
+    moving = range(1, group.order)
+    size = int(np.prod([atom.size for atom in value.fibre_kinds], dtype=np.int64))
+    stated = field_of(snapshot.layer)
+    if stated is not None:
+        given = any(matches(snapshot.layer, glob) for glob in field_of.given)  # type: ignore[attr-defined]  # set above
+        return stated.name, "given" if given else "declared", _fitting(group, value, stated, size)
+    if not _in_place(value):
+        return "", "", dict.fromkeys(moving, None)
+    own = [_whole_action(group, value, g) for g in moving]
+    still = all(action is not None and np.array_equal(action, np.arange(size)) for action in own)
+    space = len(snapshot.shape) >= 4
+    plain = "image" if space else "invariant"
+    if still:
+        known = len(snapshot.shape) in (2, 4)
+        return plain if known else "", "by shape" if known else "", dict.fromkeys(moving, True)
+    for flattened in (True, False):
+        field = Regular(group, flattened)
+        if field.fits(snapshot.shape) and all(fit is True for fit in _fitting(group, value, field, size).values()):
+            return field.name, "by weights", dict.fromkeys(moving, True)
+    return "", "", dict.fromkeys(moving, False)
+
+
+def _in_place(value: Value) -> bool:
+    """Whether the batch is the first dimension, and rows and columns, if there are any, are the last two."""
+    dims = value.dims
+    if dims and not only(dims[0], "batch"):
+        return False
+    height, width = value.total.size
+    if not {"rows", "columns"} & kinds(atoms(dims)):
+        return True
+    ends = (dimension("rows", height), dimension("columns", width))
+    return len(dims) >= 3 and dims[-2:] == ends and not {"rows", "columns"} & kinds(atoms(dims[:-2]))
+
+
+def _whole_action(group: Group, value: Value, g: int) -> Action | None:
+    """How an element permutes all of the fibre, the taps of windows included; None if that cannot be said."""
+    try:
+        return full_action(value.actions[g], value.fibre_kinds, moves(group.elements[g]))
+    except CannotFollow:
+        return None
+
+
+def _fitting(group: Group, value: Value, field: FieldType, size: int) -> dict[int, Answer]:
+    found: dict[int, Answer] = {}
+    for g in range(1, group.order):
+        stated, own = declared_permutation(field, group, g, size), _whole_action(group, value, g)
+        known = stated is not None and own is not None and _in_place(value)
+        found[g] = bool(np.array_equal(stated, own)) if known else None  # type: ignore[arg-type]  # neither is None
+    return found
