@@ -270,8 +270,8 @@ def test_the_largest_that_survives(survives, name):
 
 
 def forged(layers, images=None):
-    """The verdict on a rectifier (exact) and a plain convolution (broken), with predictions made up."""
-    model, images = nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3)), torch.randn(16, 1, 8, 8)
+    """The verdict on a mean over blocks (exact) and a plain convolution (broken), with predictions made up."""
+    model, images = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 2, 3)), torch.randn(16, 1, 8, 8)
     audit = replace(examine(nn.Sequential(nn.ReLU()), 8, "C4", channels=1), layers=tuple(layers))
     return verdict_table(measure_symmetry(model, images, "C4", "0,1"), audit)
 
@@ -287,6 +287,14 @@ def test_contradictions_are_told_one_line_each():
     table = forged([prediction("yes", "C4", "0"), prediction("no", "C2", "1")])
     assert table["agrees"].tolist() == ["yes", "no"]
     assert table.attrs["disagreements"][0].startswith("1: C2 was predicted to survive")
+
+
+def test_a_map_that_never_changes_contradicts_no_prediction():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    nn.init.constant_(model[0].bias, -1e3)  # every unit is dead
+    table = verdict(model, torch.randn(16, 1, 8, 8), "C4", twin=False)
+    assert table.query("layer == '3'")["predicted"].tolist() == ["no"]
+    assert table.attrs["disagreements"] == []
 
 
 def test_predictions_about_another_field_type_or_another_call_say_nothing():

@@ -148,7 +148,7 @@ def test_a_model_of_the_users_own(eqviz, own):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["Swayed", "--input-size", "8"], ["a decision by", "Swayed"]),
+        (["Swayed", "--input-size", "8"], ["a number taken out of an activation", "Swayed"]),
         (["Raising", "--input-size", "8"], ["body.1", "the language of this layer"]),
         (["Fixed", "--input-size", "9"], ["head"]), (["p4cnn", "--input-size", "4"], ["p4cnn"]),
         (["p4cnn", "--input-size", "28", "--group", "Q8"], ["'Q8'"]), (["p4cnn"], ["--input-size"]),
