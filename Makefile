@@ -41,6 +41,7 @@ bench: $(VENV)/.dev-installed
 figures: demo
 	mkdir -p figures/demo
 	cp $(DEMO)/report/*.png figures/demo/
+	cp $(DEMO)/report/tables/audit.csv $(DEMO)/report/tables/verdict.csv $(DEMO)/report/tables/exactness.csv figures/demo/
 	cp $(DEMO)/report/tables/networks.csv $(DEMO)/report/tables/*_summary.csv $(DEMO)/report/tables/accuracy_overview.csv $(DEMO)/report/tables/accuracy_table.md figures/demo/
 
 clean:
