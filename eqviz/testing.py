@@ -164,11 +164,12 @@ def _sizes(model: nn.Module, audit: Audit, fields: Mapping[str, str | FieldType]
     height, width = audit.input_size
     claims: dict[Part, str] = {"exact": "safe input sizes", "grid": "input sizes at which the sampling grids fit"}
     for part, claim in claims.items():
+        keywords = {"part": part, "channels": audit.channels, "fields": fields, "known": audit}
         near: Iterable[int | tuple[int, int] | None]
         if height == width:
-            near = nearest_sizes(model, height, audit.group, part=part, channels=audit.channels, fields=fields)
+            near = nearest_sizes(model, height, audit.group, **keywords)  # type: ignore[arg-type]  # by their names
         else:
-            near = nearest_sizes(model, (height, width), audit.group, part=part, channels=audit.channels, fields=fields)
+            near = nearest_sizes(model, (height, width), audit.group, **keywords)  # type: ignore[arg-type]
         found = [str(format_size(safe) if isinstance(safe, tuple) else safe) for safe in near if safe is not None]
         if found:
             return f"nearest {claim}: {' and '.join(found)}"

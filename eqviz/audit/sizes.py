@@ -51,18 +51,19 @@ def nearest_sizes(
     channels: int | None = None,
     fields: Fields | None = None,
     reach: int = 64,
+    known: Audit | None = None,
 ) -> tuple[Size | None, Size | None]:
     """The nearest exact sizes below and above `input_size`, at most `reach` pixels away; None where there is none.
 
     For (height, width) both sides change by as many pixels, or one of them does; where no such size is found, sides
     change by themselves, by at most 8 pixels.
-    Arguments as in :func:`exact_sizes`.
+    Arguments as in :func:`exact_sizes`; `known` is the audit of the same model at `input_size`, if it is at hand.
 
     >>> nearest_sizes(nn.Sequential(nn.MaxPool2d(4)), 22)
     (20, 24)
     """
     judge = _Sizes(model, group, part, channels, fields)
-    if part == "exact" and judge.hopeless(input_size):
+    if judge.learn(input_size, known) is False and part == "exact":  # the filters break it at every size
         return None, None
     below, above = (_search(judge, input_size, sign, reach) for sign in (-1, 1))
     return below, above
@@ -125,12 +126,13 @@ class _Sizes:
         self._fibre = whole.fibre_exact
         return whole.grid_exact if self._part == "grid" else whole.exact
 
-    def hopeless(self, size: int | tuple[int, int]) -> bool:
-        """Whether the filters break the symmetry at every size."""
+    def learn(self, size: int | tuple[int, int], known: Audit | None) -> Answer | str:
+        """Whether the filters keep the symmetry, from an audit at one size; they do so at every size or at none."""
         try:
-            return self._audit(size, True).fibre_exact is False
+            self._fibre = (self._audit(size, True) if known is None else known).fibre_exact
         except EqvizError:
-            return False
+            self._fibre = "not asked"
+        return self._fibre
 
     def require_one(self, sizes: Iterable[int | tuple[int, int]]) -> None:
         """Raise what the network raises if it could run at none of the sizes."""

@@ -192,8 +192,10 @@ def _nearest(model: nn.Module, found: Audit, part: Part) -> tuple[Size | None, S
     """The nearest safe sizes below and above: square ones for square images, else with both sides free."""
     height, width = found.input_size
     if height != width:
-        return nearest_sizes(model, (height, width), found.group, part=part, channels=found.channels, reach=_REACH)
-    below, above = nearest_sizes(model, height, found.group, part=part, channels=found.channels)
+        return nearest_sizes(
+            model, (height, width), found.group, part=part, channels=found.channels, reach=_REACH, known=found
+        )
+    below, above = nearest_sizes(model, height, found.group, part=part, channels=found.channels, known=found)
     return (None if below is None else (below, below)), (None if above is None else (above, above))
 
 
