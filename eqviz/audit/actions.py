@@ -135,15 +135,15 @@ def _reversed(index: Action, size: int, reverse: bool) -> Action:
 
 def invariant(values: Floats, moved: Floats) -> Match:
     """Whether numbers are the same after they were moved: exactly, but for rounding, or not at all."""
-    scale = float(np.abs(values).max(initial=0.0))
-    difference = float(np.abs(values - moved).max(initial=0.0))
-    return _graded(difference, scale)
+    other = values != moved
+    return _graded(np.abs(values[other] - moved[other]), np.maximum(np.abs(values[other]), np.abs(moved[other])))
 
 
-def _graded(difference: float, scale: float) -> Match:
-    if difference <= EXACT * scale:
+def _graded(difference: Floats, scale: Floats) -> Match:
+    """How well numbers agree, each by the scale of its own."""
+    if (difference <= EXACT * scale).all():
         return "yes"
-    return "rounding" if difference <= ROUNDED * scale else "no"
+    return "rounding" if (difference <= ROUNDED * scale).all() else "no"
 
 
 class Filters:
@@ -163,7 +163,7 @@ class Filters:
         moved = [self._moved(*pair) for pair in expected]
         self._own, *found = self._products([self._probes, *moved])
         self._known = [(element, action, product) for (element, action), product in zip(expected, found, strict=True)]
-        self._scale = float(weight.abs().max()) * self._size if weight.numel() else 0.0
+        self._scale = self._weight.norm(dim=2).double().reshape(-1, 1).numpy() * self._size
 
     def _moved(self, element: Element, on_input: Action) -> Tensor:
         back = act_on_grid(self._probes, element.inverse)
@@ -194,7 +194,7 @@ class Filters:
         for candidate in (*candidates, _sorted_match(self._own, found)):
             if len(candidate) != len(self._own):
                 continue
-            match = _graded(float(np.abs(self._own - found[candidate]).max(initial=0.0)), self._scale)
+            match = _graded(np.abs(self._own - found[candidate]), self._scale)
             if match == "yes":
                 return candidate, match
             best = "rounding" if match == "rounding" else best

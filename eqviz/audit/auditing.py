@@ -1,7 +1,7 @@
 """`eqviz.audit`: what every operation of a network does to its symmetry, before any image is seen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from eqviz.audit.expressions import Expressions
 from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, partners, surviving, worded, worst
 from eqviz.audit.layer_predictions import Fields, LayerPrediction, field_reader, predict_layer
 from eqviz.audit.reasons import reason
-from eqviz.audit.tracing import Trace, trace_model
+from eqviz.audit.tracing import Trace, check_traceable, trace_model
 from eqviz.audit.values import Record, Snapshot
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
@@ -54,7 +54,8 @@ class Audit:
     `exact` is True (a guarantee), False or None (unknown), for the network's output; `grid_exact` the same for the
     sampling grids alone, which shapes decide, and `fibre_exact` for filters and channels, which weights decide.
     `surviving` is the largest subgroup that certainly survives, `first_fault` the first operation that takes away
-    something the output lacks. `notes` say what limits the prediction.
+    something the output lacks. `notes` say what limits the prediction; `path` is equal
+    for two sizes at which the same operations ran in one process.
     """
 
     group: Group
@@ -68,6 +69,7 @@ class Audit:
     surviving: Group
     first_fault: Operation | None
     notes: tuple[str, ...] = ()
+    path: str = field(default="", compare=False)
 
     @cached_property
     def _depths(self) -> dict[tuple[str, int], int]:
@@ -157,9 +159,16 @@ def examine(
 ) -> Audit:
     """The same as an `Audit`, with layers and the first fault. Without `values` shapes alone are looked at."""
     G = named_group(group).exact_subgroup
-    notes = [] if named_group(group) == G else [f"{named_group(group)} is not on the pixel grid; {G} is audited"]
+    asked = named_group(group)
+    if G.order == 1 < asked.order:
+        raise EqvizError(
+            "group", expected="a group with elements that keep the pixel grid", found=asked.name,
+            fix="audit C2, C4, D1, D2 or D4, or measure this one with eqviz.capture",
+        )  # fmt: skip
+    notes = [] if asked == G else [f"{asked} is not on the pixel grid; {G} is audited"]
     size = _checked(input_size)
     count = image_channels(model) if channels is None else channels
+    check_traceable(model, count)
     field_of = field_reader(model, fields or {})
     expressions = Expressions()
     upright = trace_model(model, (count, *size), G, expressions, field_of, values=values)
@@ -172,7 +181,8 @@ def examine(
 
 def _checked(input_size: Any) -> tuple[int, int]:
     sides = (input_size, input_size) if isinstance(input_size, int) else input_size
-    whole = isinstance(sides, Sequence) and not isinstance(sides, str) and all(isinstance(n, int) for n in sides)
+    listed = isinstance(sides, Sequence) and not isinstance(sides, str)
+    whole = listed and all(isinstance(n, int) and not isinstance(n, bool) for n in sides)
     if not whole or len(sides) != 2 or min(sides) < 1:
         raise EqvizError(
             "input size", expected="a whole number of pixels, or (height, width)", found=repr(input_size)[:60],
@@ -202,7 +212,7 @@ def _transposed(
 
 def image_channels(model: nn.Module) -> int:
     """Channels of the images that a model takes: its `in_channels`, or that of its first convolution; 3 for none."""
-    for module in (model, *model.modules()):
+    for module in model.modules() if isinstance(model, nn.Module) else ():
         found = getattr(module, "in_channels", None)
         if isinstance(found, int) and found > 0:
             return found
@@ -227,8 +237,9 @@ def _put_together(
         _operation(group, record, judgement) for record, judgement in zip(upright.records, judgements, strict=True)
     )
     layers, outputs = [], []
-    for number, snapshot in enumerate(upright.snapshots):
-        other = _partner(moved, number, snapshot)
+    inner = [snapshot for snapshot in upright.snapshots if not _same(snapshot.layer, OUTPUT)]
+    for snapshot in (*inner, *upright.outputs):
+        other = _partner(moved, snapshot)
         judgement = judge_output(group, snapshot, other, comparable=comparable)
         prediction, judgement = predict_layer(group, snapshot, judgement, field_of)
         layers.append(prediction)
@@ -237,23 +248,22 @@ def _put_together(
     grid = worst(answer for judgement in outputs for answer in judgement.grid.values())
     fibre = worst(answer for judgement in outputs for answer in judgement.fibre.values())
     whole = {g: worst(judgement.whole[g] for judgement in outputs) for g in range(1, group.order)}
+    if not outputs:
+        grid, fibre, whole = None, None, dict.fromkeys(range(1, group.order))
     exact = worst(whole.values())
     fault = None if exact is True else _first_fault(judgements, operations, whole)
     if fault is None and exact is not True:
         fault = _unlike_its_field(layers)
     return Audit(
         group, size, channels, operations, tuple(layers), exact, grid, fibre, surviving(group, whole), fault,
-        tuple(notes),
+        (*notes, *upright.notes), str(hash(upright.operations)),
     )  # fmt: skip
 
 
-def _partner(moved: Trace | None, number: int, snapshot: Snapshot) -> Snapshot | None:
+def _partner(moved: Trace | None, snapshot: Snapshot) -> Snapshot | None:
     """The output of the same layer in the other pass."""
-    if moved is None:
-        return None
-    if number < len(moved.snapshots) and moved.snapshots[number].call_of == snapshot.call_of:
-        return moved.snapshots[number]
-    return next((other for other in reversed(moved.snapshots) if other.call_of == snapshot.call_of), None)
+    others = () if moved is None else (*moved.outputs, *moved.snapshots)
+    return next((other for other in others if other.call_of == snapshot.call_of), None)
 
 
 def _operation(group: Group, record: Record, judgement: Judgement) -> Operation:

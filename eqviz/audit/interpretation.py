@@ -49,6 +49,8 @@ class Interpretation:
         self.records: list[Record] = []
         self.stack: list[LayerCall] = []
         self.serial = 0
+        self._origin = 0
+        self.chosen: list[str] = []  # entries of the fibre and images of the batch that were chosen
         self._field_of = field_of
         self._in_call: Counter[LayerCall] = Counter()
         self._values: dict[int, tuple[Tensor, Value]] = {}
@@ -64,7 +66,7 @@ class Interpretation:
         return self._values[id(tensor)][1]
 
     def remember(self, tensor: Tensor, value: Value) -> None:
-        """Keep what is known of a tensor; EqvizError never, but a value of another shape is a defect of a rule."""
+        """Keep what is known of a tensor. Raises CannotFollow for a value of another shape: a defect of its rule."""
         if value.shape != tuple(tensor.shape):
             raise CannotFollow(f"a rule for shape {value.shape} where torch gives {tuple(tensor.shape)}")
         self._values[id(tensor)] = (tensor, value)
@@ -83,7 +85,7 @@ class Interpretation:
                 dimension("columns", width))  # fmt: skip
         return Value(dims, space, space, dict.fromkeys(self.moving, identity(channels)))
 
-    def opaque(self, shape: Sequence[int], source: Value | None = None) -> Value:
+    def opaque(self, shape: Sequence[int]) -> Value:
         """A tensor of which nothing is known; later operations are judged as if it were a map of images."""
         dims = [dimension("batch", shape[0])] if shape else []
         spatial = len(shape) >= 4
@@ -93,11 +95,9 @@ class Interpretation:
             dims += [dimension("rows", height), dimension("columns", width)]
         space = Space(self.expressions.fresh(height), self.expressions.fresh(width))
         size = int(np.prod([atom.size for atom in atoms(dims) if atom.kind == "fibre"], dtype=np.int64))
-        lost = (source.grid_lost, source.fibre_lost) if source is not None else (NONE, NONE)
         return Value(
-            tuple(dims), space, space, dict.fromkeys(self.moving, identity(size)), grid_lost=lost[0],
-            fibre_lost=lost[1], grid_unknown=True, fibre_unknown=frozenset(self.moving), stage=("", self.serial),
-            origin=self.serial,
+            tuple(dims), space, space, dict.fromkeys(self.moving, identity(size)), grid_unknown=True,
+            fibre_unknown=frozenset(self.moving), stage=("", self.serial), origin=self.serial,
         )  # fmt: skip
 
     def untied(self, tensor: Tensor) -> bool:
@@ -115,6 +115,11 @@ class Interpretation:
 
         total, local = (Space(constants(s.rows), constants(s.columns)) for s in (value.total, value.local))
         return value.but(total=total, local=local, stage=("", self.serial), origin=self.serial)
+
+    def is_stored(self, tensor: Tensor) -> int:
+        """A number for the parameter or buffer that this constant is or is a view of; 0 for others."""
+        storage = tensor.untyped_storage()._cdata
+        return storage if storage in self._stored else 0
 
     # the fibre
 
@@ -193,6 +198,11 @@ class Interpretation:
         self.serial += 1
         return self.serial
 
+    def new_origin(self) -> int:
+        """A number for a tensor that is not a choice of places of the one it is made of."""
+        self._origin -= 1
+        return self._origin - 1
+
     def stage(self, value: Value, kind: str) -> int:
         """The number under which operations of one kind commute with those before."""
         return value.stage[1] if value.stage[0] == kind else self.serial
@@ -231,7 +241,7 @@ class Interpretation:
                 Record(
                     self.serial, layer.layer, layer.call, self._in_call[layer], op, value.total.size, value.local,
                     local, change(fresh), chain, window or Window(), grid_lost, False, grid_why, fibre.lost,
-                    fibre.unknown, fibre.why,
+                    fibre.unknown, fibre.why, guessed=value.grid_unknown,
                 )
             )  # fmt: skip
             self._in_call[layer] += 1

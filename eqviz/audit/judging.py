@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from eqviz.audit.actions import Moves, moves
-from eqviz.audit.values import Record, Snapshot, Space
+from eqviz.audit.values import Record, Snapshot, Space, Value
 from eqviz.groups.group import Group
 
 Answer = bool | None
@@ -112,8 +114,9 @@ def _judgement(record: Record, grid: Answers) -> Judgement:
         if record.grid_unknown:
             grid[g] = None
         elif g in record.grid_lost:
-            grid[g] = False
-        fibre[g] = False if g in record.fibre_lost else (None if g in record.fibre_unknown else True)
+            grid[g] = None if record.guessed else False
+        lost = None if record.guessed else False
+        fibre[g] = lost if g in record.fibre_lost else (None if g in record.fibre_unknown else True)
     return Judgement(grid, fibre)
 
 
@@ -130,6 +133,15 @@ def partners(upright: Sequence[Record], moved: Sequence[Record]) -> list[Record 
         found.append(same.pop(0) if len(same) == counts[key] else None)
         counts[key] -= 1
     return found
+
+
+def _fibre(value: Value, other: Value | None, g: int) -> Answer:
+    """Whether the fibre keeps an element, in both passes and in the same way."""
+    both = [value] if other is None else [value, other]
+    if any(g in each.fibre_lost for each in both):
+        return False
+    alike = all(np.array_equal(each.actions[g], value.actions[g]) for each in both)
+    return None if any(g in each.fibre_unknown for each in both) or not alike else True
 
 
 def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None, *, comparable: bool = True) -> Judgement:
@@ -150,6 +162,6 @@ def judge_output(group: Group, upright: Snapshot, moved: Snapshot | None, *, com
         found = None if how.swaps and not comparable else found
         lost = g in value.grid_lost or (other is not None and g in other.grid_lost)
         unknown = value.grid_unknown or (other is not None and other.grid_unknown)
-        grid[g] = False if lost else (None if unknown else found)
-        fibre[g] = False if g in value.fibre_lost else (None if g in value.fibre_unknown else True)
+        grid[g] = None if unknown else (False if lost else found)
+        fibre[g] = None if unknown else _fibre(value, other, g)
     return Judgement(grid, fibre)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from torch import nn
@@ -15,6 +16,7 @@ from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, Regular, declared, field_type
 from eqviz.fields.layer_calls import layer_names, matches, near_names
 from eqviz.groups.group import Group
+from eqviz.groups.group import group as named_group
 
 Fields = Mapping[str, str | FieldType]
 
@@ -102,23 +104,36 @@ def _field(
     if still:
         known = len(snapshot.shape) in (2, 4)
         return plain if known else "", "by shape" if known else "", dict.fromkeys(moving, True)
-    for flattened in (True, False):
-        field = Regular(group, flattened)
+    for field in _regular_fields(group):
         if field.fits(snapshot.shape) and all(fit is True for fit in _fitting(group, value, field, size).values()):
             return field.name, "by weights", dict.fromkeys(moving, True)
-    return "", "", dict.fromkeys(moving, False)
+    if len(snapshot.shape) not in (2, 4):
+        return "", "", dict.fromkeys(moving, None)
+    kept: dict[int, Answer] = {
+        g: None if action is None else bool(np.array_equal(action, np.arange(size)))
+        for g, action in zip(moving, own, strict=True)
+    }
+    return plain, "by shape", kept
+
+
+def _regular_fields(group: Group) -> list[Regular]:
+    """Regular fields in every layout, of the group itself first and of those on the grid that hold it."""
+    larger = [H for H in named_group("D4").subgroups if H.contains_group(group) and group != H]
+    return [
+        Regular(H, *layout) for H in (group, *larger) for layout in product((True, False), (False, True), (False, True))
+    ]
 
 
 def _in_place(value: Value) -> bool:
-    """Whether the batch is the first dimension, and rows and columns, if there are any, are the last two."""
+    """Whether the batch is the first dimension, and rows and columns the last two of a map and nowhere else."""
     dims = value.dims
     if dims and not only(dims[0], "batch"):
         return False
     height, width = value.total.size
-    if not {"rows", "columns"} & kinds(atoms(dims)):
-        return True
+    if len(dims) < 4:
+        return (height, width) == (1, 1)
     ends = (dimension("rows", height), dimension("columns", width))
-    return len(dims) >= 3 and dims[-2:] == ends and not {"rows", "columns"} & kinds(atoms(dims[:-2]))
+    return dims[-2:] == ends and not {"rows", "columns"} & kinds(atoms(dims[:-2]))
 
 
 def _whole_action(group: Group, value: Value, g: int) -> Action | None:

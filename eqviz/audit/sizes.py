@@ -63,7 +63,7 @@ def nearest_sizes(
     (20, 24)
     """
     judge = _Sizes(model, group, part, channels, fields)
-    if judge.learn(input_size, known) is False and part == "exact":  # the filters break it at every size
+    if judge.learn(input_size, known) is False and part == "exact":  # filters do not depend on the size
         return None, None
     below, above = (_search(judge, input_size, sign, reach) for sign in (-1, 1))
     return below, above
@@ -106,7 +106,7 @@ class _Sizes:
             model, size, group, channels=channels, fields=fields, values=values
         )
         self._part = part
-        self._fibre: Answer | str = "not asked"
+        self._known_exact: str | None = None  # the operations that ran when the filters were seen to be exact
         self._ran = False
         self._error: EqvizError | None = None
 
@@ -117,22 +117,23 @@ class _Sizes:
             self._ran = True
             if shapes.grid_exact is False or (self._part == "grid" and shapes.grid_exact is True):
                 return shapes.grid_exact
-            if shapes.grid_exact is True and self._fibre is True and self._part == "exact":
+            if shapes.grid_exact is True and self._known_exact == shapes.path and self._part == "exact":
                 return True
             whole = self._audit(size, True)
         except EqvizError as error:
             self._error = error
             return None
-        self._fibre = whole.fibre_exact
+        self._known_exact = whole.path if whole.fibre_exact is True else self._known_exact
         return whole.grid_exact if self._part == "grid" else whole.exact
 
-    def learn(self, size: int | tuple[int, int], known: Audit | None) -> Answer | str:
-        """Whether the filters keep the symmetry, from an audit at one size; they do so at every size or at none."""
+    def learn(self, size: int | tuple[int, int], known: Audit | None) -> Answer:
+        """Whether the filters keep the symmetry, from an audit at one size."""
         try:
-            self._fibre = (self._audit(size, True) if known is None else known).fibre_exact
+            found = self._audit(size, True) if known is None else known
         except EqvizError:
-            self._fibre = "not asked"
-        return self._fibre
+            return None
+        self._known_exact = found.path if found.fibre_exact is True else None
+        return found.fibre_exact
 
     def require_one(self, sizes: Iterable[int | tuple[int, int]]) -> None:
         """Raise what the network raises if it could run at none of the sizes."""

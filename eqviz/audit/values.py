@@ -121,6 +121,7 @@ class Record:
     fibre_lost: Elements = NONE
     fibre_unknown: Elements = NONE
     fibre_why: str = ""
+    guessed: bool = False  # it comes after an operation that is not known
 
 
 @dataclass(frozen=True)

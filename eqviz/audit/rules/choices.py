@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from eqviz.audit.interpretation import Interpretation, Verdict, replaced
@@ -35,7 +36,9 @@ def choose(trace: Interpretation, value: Value, place: int, positions: Sequence[
             verdict=Verdict(value.actions), stage=value.stage, closes=False, window=window, selects=True,
         )  # fmt: skip
     if only(dim, "batch"):
-        return value.but(dims=replaced(value.dims, place, dimension("batch", len(positions))))
+        trace.chosen.append(f"{trace.serial} {list(positions)}")
+        dims = replaced(value.dims, place, dimension("batch", len(positions)))
+        return value.but(dims=dims, origin=trace.new_origin())
     if not dim:  # a dimension of size 1, repeated
         raise CannotFollow("a dimension repeated by choosing from it")
     if not only(dim, "fibre") or value.has_taps:
@@ -50,6 +53,7 @@ def _cut(positions: Sequence[int], count: int) -> str:
 
 def _entries(trace: Interpretation, value: Value, place: int, positions: Sequence[int], op: str) -> Value:
     """Some entries of the fibre: the choice has to be mapped to itself."""
+    trace.chosen.append(f"{trace.serial} {list(positions)}")
     shape = [extent(atom for atom in dim if atom.kind == "fibre") for dim in value.dims]
     kept = np.arange(int(np.prod(shape))).reshape(shape).take(positions, axis=place).reshape(-1)
     if len(set(kept.tolist())) < len(kept):
@@ -105,7 +109,7 @@ def index(trace: Interpretation, given: Arguments) -> Value:
         raise CannotFollow("an index of several dimensions or from the image")
     place, item = used[0]
     count = extent(value.dims[place])
-    positions = item.nonzero().reshape(-1) if item.dtype.is_floating_point or str(item.dtype) == "torch.bool" else item
+    positions = item.nonzero().reshape(-1) if item.dtype == torch.bool else item
     return choose(trace, value, place, [int(i) % count for i in positions.tolist()], "index")
 
 

@@ -21,7 +21,9 @@ NO_WEIGHTS = "its weights are not known"
 
 def has_values(tensor: Tensor | None) -> bool:
     """Whether the numbers of a constant are at hand."""
-    return tensor is None or (type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta)
+    if tensor is None:
+        return True
+    return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta and not tensor.is_complex()
 
 
 def linear_verdict(

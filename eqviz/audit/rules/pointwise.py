@@ -23,13 +23,14 @@ Arguments = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
 
 MONOTONE = frozenset({
-    "relu", "leaky_relu", "sigmoid", "tanh", "elu", "selu", "celu", "softplus", "hardtanh", "hardsigmoid",
+    "relu", "sigmoid", "tanh", "selu", "hardtanh", "hardsigmoid",
     "relu6", "clamp", "clamp_min", "clamp_max", "exp", "log", "sqrt", "erf", "atan", "asinh", "sinh", "floor",
-    "ceil", "round", "threshold",
+    "ceil", "round",
 })  # fmt: skip
-"""Functions that never fall, so that they commute with a maximum."""
+"""Functions that never fall whatever their other arguments are, so that they commute with a maximum."""
 
 OTHER_FUNCTIONS = frozenset({
+    "leaky_relu", "elu", "celu", "softplus", "threshold",
     "gelu", "silu", "mish", "hardswish", "abs", "neg", "sign", "rsqrt", "reciprocal", "pow", "sin", "cos",
     "square", "log1p", "expm1", "log_sigmoid_forward", "logit", "isnan", "isinf", "logical_not", "bitwise_not",
     "gt", "lt", "ge", "le", "eq", "ne", "trunc", "frac", "erfc", "cosh", "tan", "nan_to_num", "digamma",

@@ -39,6 +39,8 @@ SIMPLE: dict[str, Simple] = {
     "rot90": choices.rot90,
     "repeat": choices.repeat,
     "permute": views.permute,
+    "_to_copy": views.converted,
+    "as_strided": views.as_strided,
     "transpose": views.transpose,
     "t": views.matrix_transpose,
     "cat": joins.concatenate,
@@ -55,9 +57,7 @@ SIMPLE: dict[str, Simple] = {
     "native_layer_norm": statistics.layer_norm,
     "native_group_norm": statistics.group_norm,
 }
-SIMPLE |= dict.fromkeys(
-    ("clone", "detach", "alias", "_to_copy", "contiguous", "lift_fresh", "native_dropout"), views.same
-)
+SIMPLE |= dict.fromkeys(("clone", "detach", "alias", "contiguous", "lift_fresh"), views.same)
 
 WITH_OUTPUT: dict[str, WithOutput] = {
     "view": views.view,
@@ -75,7 +75,8 @@ WITH_OUTPUT: dict[str, WithOutput] = {
 BINARY = frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "rsub", "atan2"})
 SEVERAL = {
     "where": ("condition", "self", "other"), "addcmul": ("self", "tensor1", "tensor2"),
-    "addcdiv": ("self", "tensor1", "tensor2"), "lerp": ("self", "end", "weight"), "masked_fill": ("self", "mask"),
+    "addcdiv": ("self", "tensor1", "tensor2"), "lerp": ("self", "end", "weight"),
+    "masked_fill": ("self", "mask", "value"),
 }  # fmt: skip
 """Operations on more than two tensors, and the names of these."""
 REDUCTIONS = frozenset(

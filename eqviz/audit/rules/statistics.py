@@ -10,7 +10,7 @@ from torch import Tensor
 from eqviz.audit.actions import Action
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, Verdict
-from eqviz.audit.layout import CannotFollow, Dimension, extent, kinds
+from eqviz.audit.layout import CannotFollow, Dimension, extent, kinds, only
 from eqviz.audit.rules.pointwise import with_constants
 from eqviz.audit.rules.windows import on_axes
 from eqviz.audit.values import Value
@@ -126,10 +126,12 @@ def informed(
     if "batch" in found and value.shape[0] > 1:
         raise CannotFollow("statistics over the images of the batch")
     axes = [axis for axis, kind in enumerate(("rows", "columns")) if kind in found]
+    taps = [axis for axis, kind in enumerate(("row taps", "column taps")) if kind in found]
     operation = trace.serial
 
     def change(line: Line, axis: int) -> Line:
         line = trace.expressions.constants(line, lambda _, n: trace.expressions.unknown_constant(operation, n))
+        line = trace.expressions.marked(line, operation) if axis in taps else line
         return trace.expressions.informed(line, operation) if axis in axes else line
 
     both = len(axes) == 2
@@ -178,6 +180,8 @@ def group_norm(trace: Interpretation, given: Arguments) -> Value:
     """Group normalisation over space and parts of the channels."""
     value = trace.value(given["input"])
     groups = int(given["group"])
+    if value.has_taps or not (only(value.dims[1], "fibre") or groups == 1):
+        raise CannotFollow("group normalisation of something other than channels")
     shape = [extent(atom for atom in dim if atom.kind == "fibre") for dim in value.dims]
     if shape[0] != 1:
         raise CannotFollow("group normalisation of a batch that holds channels")

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from eqviz.audit.actions import Action, combine, identity
@@ -22,6 +23,23 @@ Arguments = Mapping[str, Any]
 def same(trace: Interpretation, given: Arguments) -> Value:
     """Nothing happens: copies, changes of dtype."""
     return trace.value(given["self"])
+
+
+def converted(trace: Interpretation, given: Arguments) -> Value:
+    """Another dtype; rounding to a coarser one is not linear."""
+    value = trace.value(given["self"])
+    fine = given.get("dtype") in (None, torch.float32, torch.float64)
+    return value if fine or value.stage[0] == "maximum" else value.but(stage=("", trace.serial), origin=trace.serial)
+
+
+def as_strided(trace: Interpretation, given: Arguments) -> Value:
+    """The same shape with other strides along dimensions of size 1, which torch does for memory formats."""
+    tensor: Tensor = given["self"]
+    places = zip(given["size"], tensor.shape, given["stride"], tensor.stride(), strict=True)
+    same_places = len(given["size"]) == tensor.dim() and all(n == m and (n == 1 or s == t) for n, m, s, t in places)
+    if not same_places or given.get("storage_offset") not in (None, tensor.storage_offset()):
+        raise CannotFollow("another view of memory")
+    return trace.value(tensor)
 
 
 def view(trace: Interpretation, given: Arguments, out: Tensor) -> Value:
