@@ -211,12 +211,13 @@ def _transposed(
 
 
 def image_channels(model: nn.Module) -> int:
-    """Channels of the images that a model takes: its `in_channels`, or that of its first convolution; 3 for none."""
+    """Channels of the images that a model takes: its `in_channels`, those of its first filter, or 3 if it has none."""
     for module in model.modules() if isinstance(model, nn.Module) else ():
         found = getattr(module, "in_channels", None)
         if isinstance(found, int) and found > 0:
             return found
-    return 3
+    filters = [p for p in model.parameters() if p.dim() >= 4] if isinstance(model, nn.Module) else []
+    return int(filters[0].shape[1]) if filters else 3
 
 
 def _put_together(

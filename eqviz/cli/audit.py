@@ -22,6 +22,12 @@ from eqviz.cli.options import device_option, import_option
     "--fix", type=click.Choice(["pad", "resize"]),
     help="Also audit the network with its input padded or resized to the nearest safe size.",
 )  # fmt: skip
+@click.option(
+    "--infer-fields",
+    "infer",
+    is_flag=True,
+    help="Find by evidence how the group acts on layers that do not say it, and audit with that.",
+)
 @click.option("--channels", metavar="N", type=click.IntRange(min=1), help="Channels of the images [the network's own]")
 @click.option("--epoch", metavar="N", type=click.IntRange(min=0), help="Saved epoch of a run [the last]")
 @click.option(

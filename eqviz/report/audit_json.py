@@ -22,6 +22,7 @@ The schema is number 1. Keys are only added to it; a change of what is there mak
         measurement   {images, source, exact, disagreements, rows: [{weights, layer, call, kind, field,
                       breaking_float32, breaking_float64, exact, surviving, predicted, predicted_surviving, agrees}]}
                       or null
+        inferred      [{layer, call, field, defect, next_field, next_defect, margin, decided, why}] or null
 """
 
 import importlib.metadata
@@ -31,6 +32,8 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+
+import pandas as pd
 
 from eqviz.audit.auditing import Operation
 from eqviz.studies.target_audits import Fix, Measurement, SafeSizes, TargetAudit
@@ -43,6 +46,9 @@ _MEASURED = (
     "weights", "layer", "call", "kind", "field", "breaking_float32", "breaking_float64", "exact", "surviving",
     "predicted", "predicted_surviving", "agrees",
 )  # fmt: skip
+
+
+_INFERRED = ("layer", "call", "field", "defect", "next_field", "next_defect", "margin", "decided", "why")
 
 
 def worst_status(found: Sequence[TargetAudit]) -> int:
@@ -95,6 +101,7 @@ def _one(one: TargetAudit) -> dict[str, Any]:
         "sizes": None if one.sizes is None else _sizes(one.sizes, one.part),
         "fix": None if one.fix is None else _fix(one.fix),
         "measurement": None if one.measured is None else _measurement(one.measured),
+        "inferred": None if one.inferred is None else _rows(one.inferred, _INFERRED),
     }
 
 
@@ -125,14 +132,18 @@ def _fix(fix: Fix) -> dict[str, Any]:
 
 
 def _measurement(measured: Measurement) -> dict[str, Any]:
-    rows = measured.table.loc[:, list(_MEASURED)].astype(object).to_dict(orient="records")
     return {
         "images": measured.images,
         "source": measured.source,
         "exact": measured.exact,
         "disagreements": list(measured.disagreements),
-        "rows": [{key: _plain(value) for key, value in row.items()} for row in rows],
+        "rows": _rows(measured.table, _MEASURED),
     }
+
+
+def _rows(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
+    rows = table.loc[:, list(columns)].astype(object).to_dict(orient="records")
+    return [{str(key): _plain(value) for key, value in row.items()} for row in rows]
 
 
 def _plain(value: Any) -> Any:

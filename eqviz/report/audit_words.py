@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eqviz.audit.auditing import Audit, Operation
-from eqviz.report.verdict_words import measurement_table, measurement_words, plain_table
+from eqviz.report.verdict_words import inferred_table, measurement_table, measurement_words, plain_table
 from eqviz.studies.target_audits import Fix, Part, SafeSizes, Size, TargetAudit
 from eqviz.tables import format_size
 
@@ -73,6 +73,8 @@ def _parts(one: TargetAudit, everything: bool) -> Iterator[RenderableType]:
         facts.add_row(Text(label, style="bold"), text)
     yield Text()
     yield facts
+    if one.inferred is not None:
+        yield inferred_table(one.inferred)
     if one.measured is not None:
         yield measurement_table(one, one.measured, everything)
 

@@ -56,6 +56,21 @@ def measurement_table(one: TargetAudit, measured: Measurement, everything: bool 
     return table
 
 
+def inferred_table(inferred: pd.DataFrame) -> Table:
+    """The field types found by evidence: the defect each leaves, and by how much the next one is worse."""
+    table = plain_table()
+    table.add_column("layer", overflow="fold")
+    for heading in ("field found", "defect", "next", "margin"):
+        table.add_column(heading, no_wrap=True, overflow="fold")
+    for row in inferred.to_dict("records"):
+        found = Text(str(row["field"])) if row["decided"] else Text("not decided", style="yellow")
+        table.add_row(
+            Text(str(row["layer"])), found, Text(f"{row['defect']:.1e}"), Text(str(row["next_field"])),
+            Text("" if pd.isna(row["margin"]) else f"{row['margin']:.0e}"),
+        )  # fmt: skip
+    return table
+
+
 def _weights(target: Target) -> dict[str, str]:
     """What `trained` and `untrained` are for this target."""
     if target.run is not None:

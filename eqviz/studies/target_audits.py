@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eqviz.analysis.field_inference import fields_from, infer_fields
 from eqviz.analysis.verdicts import verdict
 from eqviz.audit.advice import advice
 from eqviz.audit.auditing import Audit, examine
@@ -91,6 +92,7 @@ class TargetAudit:
     fix: Fix | None = None
     fix_asked: Kind | None = None
     measured: Measurement | None = None
+    inferred: pd.DataFrame | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -112,13 +114,15 @@ def audit_target(
     sizes: range | None = None,
     fix: Kind | None = None,
     verify: bool = False,
+    infer: bool = False,
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
 ) -> TargetAudit:
     """The audit of `target` at its own size and group, or at those given.
 
     `sizes` asks for the safe square sizes in a range, `fix` for the audit with the input padded or resized, `verify`
-    for a measurement: on test images of a run at its own size, on random images otherwise. `progress` is told in a few
+    for a measurement: on test images of a run at its own size, on random images otherwise; with `infer` field types
+    are found by evidence for layers that declare none (square sizes only), and used. `progress` is told in a few
     words what is being done.
 
     Raises EqvizError where no input size is known, and as :func:`eqviz.audit.auditing.examine` does.
@@ -133,8 +137,13 @@ def audit_target(
     tell(f"auditing {target.name}")
     model = target.build()
     wanted = group or target.group or own_group(model)
+    inferred = None
     try:
-        found = examine(model, size, wanted, channels=channels)
+        if infer:
+            tell(f"finding field types of {target.name}")
+            inferred = infer_fields(model, size, named_group(wanted).exact_subgroup, channels=channels)
+        fields = None if inferred is None else fields_from(inferred)
+        found = examine(model, size, wanted, channels=channels, fields=fields)
     except EqvizError as error:
         about = f"{target.name}, {error.about}"
         raise EqvizError(about, expected=error.expected, found=error.found, fix=error.fix) from error
@@ -152,7 +161,7 @@ def audit_target(
         tell(f"measuring {target.name}")
         measured = _measure(target, model, found, place)
     lines = tuple(advice(found, below, above))
-    return TargetAudit(target, found, part, below, above, lines, safe, repaired, fix, measured)
+    return TargetAudit(target, found, part, below, above, lines, safe, repaired, fix, measured, inferred)
 
 
 def read_options(input_size: str | None, group: str | None, sizes: str | None, **others: object) -> dict[str, object]:

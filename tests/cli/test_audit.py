@@ -57,6 +57,30 @@ class Fixed(nn.Module):
 class Strange(nn.Module):
     def forward(self, images):
         return torch.fft.fft2(images).abs()
+
+
+class Lift(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(3, 1, 3, 3))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        nn.init.normal_(self.weight)
+
+    def forward(self, x):
+        turned = [torch.rot90(self.weight, r, (-2, -1)) for r in range(4)]
+        return nn.functional.conv2d(x, torch.stack(turned, 1).flatten(0, 1), padding=1)
+
+
+class ByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lift, self.pool, self.head = Lift(), nn.MaxPool2d(2), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.pool(self.lift(x).relu()).mean((-2, -1))
+        return self.head(x.view(len(x), 3, 4).amax(2))
 """
 
 
@@ -85,6 +109,19 @@ def test_what_is_not_known_is_undecided(eqviz, own):
     done = eqviz("audit", "Strange", *own, "--input-size", "8", "--channels", "1")
     assert (done.status, done.err) == (4, "")
     assert done.out.splitlines()[1].startswith("undecided: ")
+
+
+def test_field_types_of_a_network_that_declares_none_are_found_by_evidence(eqviz, own):
+    done = eqviz("audit", "ByHand", *own, "--input-size", "9", "--infer-fields")
+    assert (done.status, done.err) == (3, "")  # the pool misfits; the fields are found at a size at which it fits
+    assert any(line.split()[:3] == ["lift", "regular(C4,", "flattened)"] for line in done.out.splitlines())
+    content = json.loads(eqviz("audit", "ByHand", *own, "--input-size", "8", "--infer-fields", "--json").out)
+    (one,) = content["audits"]
+    assert one["exact"] is True
+    found = {row["layer"]: row for row in one["inferred"]}
+    assert found["lift"]["decided"] is True
+    assert found["lift"]["next_defect"] > 1e6 * found["lift"]["defect"]
+    assert {row["field_source"] for row in one["layers"] if row["layer"] == "lift"} == {"given"}
 
 
 def test_json_is_all_there_is_on_standard_output(eqviz, own):

@@ -22,8 +22,8 @@ OPTIONS = {
     "train": {"--output", "--preset", "--data-root", "--resume", "--device", "--jobs", "--import"},
     "runs": {"--import"},
     "audit": {
-        "--input-size", "--group", "--sizes", "--verify", "--fix", "--channels", "--epoch", "--set", "--all", "--json",
-        "--device", "--import",
+        "--input-size", "--group", "--sizes", "--verify", "--fix", "--infer-fields", "--channels", "--epoch", "--set",
+        "--all", "--json", "--device", "--import",
     },
     "analyse": {"--output", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},

@@ -16,7 +16,7 @@ from eqviz.studies.targets import Target
 AUDIT = (
     "name", "kind", "model", "arguments", "epoch", "alike", "note", "group", "input_size", "channels", "verdict",
     "status", "exact", "grid_exact", "fibre_exact", "surviving", "notes", "first_fault", "nearest", "advice",
-    "operations", "layers", "sizes", "fix", "measurement",
+    "operations", "layers", "sizes", "fix", "measurement", "inferred",
 )  # fmt: skip
 
 
