@@ -136,7 +136,10 @@ def _reversed(index: Action, size: int, reverse: bool) -> Action:
 def invariant(values: Floats, moved: Floats) -> Match:
     """Whether numbers are the same after they were moved: exactly, but for rounding, or not at all."""
     other = values != moved
-    return _graded(np.abs(values[other] - moved[other]), np.maximum(np.abs(values[other]), np.abs(moved[other])))
+    own = np.maximum(np.abs(values[other]), np.abs(moved[other]))
+    finite = np.abs(values[np.isfinite(values)])
+    least = 0.01 * float(finite.max(initial=0.0))  # numbers near 0 carry the rounding of those they are sums of
+    return _graded(np.abs(values[other] - moved[other]), np.maximum(own, least))
 
 
 def _graded(difference: Floats, scale: Floats) -> Match:

@@ -167,8 +167,10 @@ def examine(
         )  # fmt: skip
     notes = [] if asked == G else [f"{asked} is not on the pixel grid; {G} is audited"]
     size = _checked(input_size)
+    check_traceable(model)
     count = image_channels(model) if channels is None else channels
-    check_traceable(model, count)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise EqvizError("channels", expected="1 or more", found=repr(channels), fix="give those of the image")
     field_of = field_reader(model, fields or {})
     expressions = Expressions()
     upright = trace_model(model, (count, *size), G, expressions, field_of, values=values)
@@ -205,18 +207,18 @@ def _transposed(
         moved = trace_model(model, shape, group, expressions, field_of, values=values)
     except EqvizError as error:
         return None, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} {error.found}"]
-    if upright.operations != moved.operations:
+    if not upright.does_as(moved):
         return moved, [f"no transposing element can be judged: at {shape[1]}x{shape[2]} other operations run"]
     return moved, []
 
 
 def image_channels(model: nn.Module) -> int:
     """Channels of the images that a model takes: its `in_channels`, those of its first filter, or 3 if it has none."""
-    for module in model.modules() if isinstance(model, nn.Module) else ():
+    for module in model.modules():
         found = getattr(module, "in_channels", None)
         if isinstance(found, int) and found > 0:
             return found
-    filters = [p for p in model.parameters() if p.dim() >= 4] if isinstance(model, nn.Module) else []
+    filters = [p for p in model.parameters() if p.dim() >= 4]
     return int(filters[0].shape[1]) if filters else 3
 
 
@@ -229,7 +231,7 @@ def _put_together(
     field_of: Callable[[str], FieldType | None],
     notes: Sequence[str],
 ) -> Audit:
-    comparable = moved is not None and upright.operations == moved.operations
+    comparable = moved is not None and upright.does_as(moved)
     same = (
         partners(upright.records, moved.records) if moved is not None and comparable else [None] * len(upright.records)
     )

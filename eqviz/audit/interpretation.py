@@ -116,11 +116,6 @@ class Interpretation:
         total, local = (Space(constants(s.rows), constants(s.columns)) for s in (value.total, value.local))
         return value.but(total=total, local=local, stage=("", self.serial), origin=self.serial)
 
-    def is_stored(self, tensor: Tensor) -> int:
-        """A number for the parameter or buffer that this constant is or is a view of; 0 for others."""
-        storage = tensor.untyped_storage()._cdata
-        return storage if storage in self._stored else 0
-
     # the fibre
 
     def action(self, value: Value, g: int, dims: Iterable[int] | None = None) -> Action | None:

@@ -39,14 +39,20 @@ BATCH = 2
 class Trace:
     """What one traced forward pass gave: records and outputs of layers in order, what the model gave.
 
-    `operations` describe all operations on activations, so that two passes can be compared.
+    `operations` describe all operations on activations and `constants` the constants in them, the latter for images
+    that are not square only: there two passes are compared.
     """
 
     records: tuple[Record, ...]
     snapshots: tuple[Snapshot, ...]
     outputs: tuple[Snapshot, ...]
     operations: tuple[str, ...]
+    constants: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def does_as(self, other: "Trace") -> bool:
+        """Whether the same was done in both passes, with the same constants."""
+        return (self.operations, self.constants) == (other.operations, other.constants)
 
 
 def trace_model(
@@ -71,7 +77,7 @@ def trace_model(
     with mode:
         images = torch.empty((BATCH, *shape), device=device, dtype=dtype)
     interpretation.remember(images, interpretation.image(tuple(images.shape)))
-    watcher = Watcher(interpretation, mode, values=values)
+    watcher = Watcher(interpretation, mode, values=values, digests=shape[1] != shape[2])
     with _followed(model, names, watcher), _silent(), torch.no_grad(), FunctionWatcher(watcher), watcher:
         try:
             result = model(images)
@@ -94,15 +100,17 @@ def trace_model(
             ) from error  # fmt: skip
     outputs, notes = _outputs(watcher, result)
     operations = (*watcher.operations, *interpretation.chosen)
-    return Trace(tuple(interpretation.records), tuple(watcher.snapshots), outputs, operations, notes)
+    return Trace(
+        tuple(interpretation.records), tuple(watcher.snapshots), outputs, operations, tuple(watcher.constants), notes
+    )
 
 
 def _numbers(model: nn.Module) -> tuple[Tensor, ...]:
     return (*model.parameters(), *model.buffers())
 
 
-def check_traceable(model: nn.Module, channels: int) -> None:
-    """Raise EqvizError for what cannot be traced at all: TorchScript, lazy parameters, no channels."""
+def check_traceable(model: nn.Module) -> None:
+    """Raise EqvizError for what cannot be traced at all: TorchScript, lazy parameters."""
     refused = ""
     if not isinstance(model, nn.Module):
         refused = f"a {type(model).__name__}"
@@ -116,8 +124,6 @@ def check_traceable(model: nn.Module, channels: int) -> None:
         raise EqvizError(
             "model", expected="a torch.nn.Module that has run once", found=refused, fix="give the Python module itself"
         )
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise EqvizError("channels", expected="1 or more", found=repr(channels), fix="give those of the image")
 
 
 def _innermost(interpretation: Interpretation) -> str:

@@ -1,5 +1,6 @@
 """Watching every operation of torch that depends on the image."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,15 +22,17 @@ from eqviz.audit.values import Snapshot, Value
 class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its base class
     """Follows every operation that depends on the image."""
 
-    def __init__(self, interpretation: Interpretation, mode: FakeTensorMode, *, values: bool) -> None:
+    def __init__(self, interpretation: Interpretation, mode: FakeTensorMode, *, values: bool, digests: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.interpretation = interpretation
         self.snapshots: list[Snapshot] = []
         self.operations: list[str] = []
+        self.constants: list[str] = []
         self.paused = False
         self._tainted: dict[int, Tensor] = {}  # constants into which activations were written, by storage
         self._mode = mode
         self._values = values
+        self._digests = digests and values
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -89,13 +92,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
                 trace.remember(tensor, trace.opaque(tuple(tensor.shape)))
         except CannotFollow as reason:
             self._unknown(func, args, keywords, tensors, str(reason), in_place=in_place)
-        except (
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:  # a rule met what it was not made for
+        except _RULE_FAILED as error:
             self._unknown(func, args, keywords, tensors, f"its rule failed: {error}", in_place=in_place)
 
     def _into_memory(
@@ -112,24 +109,16 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
                 trace.remember(other, trace.opaque(tuple(other.shape)))
 
     def _described(self, func: Any, args: Any, keywords: Any) -> str:
-        """The operation with its numbers and constants, but for those that say how space is laid out."""
+        """The operation with its numbers and the shapes of its constants, but for what lays out space."""
         name = func._schema.name.split("::")[1].rstrip("_")
         parts = [str(func)]
         for item in tree_flatten((args, keywords))[0]:
-            if isinstance(item, Tensor) and not self.interpretation.known(item):
-                parts.append(self._digest(item))
-            elif not isinstance(item, Tensor) and name not in _LAYING_OUT:
-                parts.append(repr(item))
+            if not isinstance(item, Tensor):
+                parts += [repr(item)] if name not in _LAYING_OUT else []
+            elif not self.interpretation.known(item):
+                parts.append(str(tuple(item.shape)))
+                self.constants += [_digest(item)] if self._digests else []
         return " ".join(parts)
-
-    def _digest(self, constant: Tensor) -> str:
-        """What tells one constant from another: its numbers if it is small or made on the way, else where it is."""
-        shape = tuple(constant.shape)
-        if isinstance(constant, FakeTensor) or constant.is_meta:
-            return f"{shape}"
-        if self.interpretation.is_stored(constant) or constant.numel() > _MOST_HASHED:
-            return f"{shape} at {self.interpretation.is_stored(constant)}"
-        return f"{shape} {hash(constant.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())}"
 
     def _written(self, func: Any, tensor: Tensor, new: Value) -> None:
         """After a change in place: what is known now of other tensors on the same memory."""
@@ -161,13 +150,22 @@ _LAYING_OUT = frozenset({
     "view", "_unsafe_view", "reshape", "expand", "slice", "select", "narrow", "permute", "transpose", "t",
     "unsqueeze", "squeeze", "constant_pad_nd", "roll", "flip", "reflection_pad2d", "replication_pad2d",
     "convolution", "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
-    "im2col", "unfold", "as_strided", "split", "split_with_sizes", "upsample_nearest2d",
+    "im2col", "unfold", "as_strided", "native_group_norm", "split", "split_with_sizes", "upsample_nearest2d",
     "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa",
     "_upsample_bicubic2d_aa",
 })  # fmt: skip
 """Operations whose numbers say how space is laid out; what they do to rows and columns is followed and compared."""
 
-_MOST_HASHED = 100_000
+_RULE_FAILED = (LookupError, TypeError, ValueError, RuntimeError)
+"""What a rule raises that met something it was not made for."""
+
+
+def _digest(constant: Tensor) -> str:
+    """What tells one constant from another."""
+    if isinstance(constant, FakeTensor) or constant.is_meta:
+        return ""
+    numbers = constant.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.blake2b(numbers.tobytes(), digest_size=16).hexdigest()
 
 
 def _written(func: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> list[Tensor]:
