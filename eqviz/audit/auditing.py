@@ -187,7 +187,7 @@ def _checked(input_size: Any) -> tuple[int, int]:
     whole = listed and all(isinstance(n, int) and not isinstance(n, bool) for n in sides)
     if not whole or len(sides) != 2 or min(sides) < 1:
         raise EqvizError(
-            "input size", expected="a whole number of pixels, or (height, width)", found=repr(input_size)[:60],
+            "input size", expected="pixels, 1 or more, or (height, width)", found=repr(input_size)[:60],
             fix="give 28 or (28, 32)",
         )  # fmt: skip
     return int(sides[0]), int(sides[1])

@@ -36,6 +36,8 @@ def exact_sizes(
     [20, 24, 28]
     """
     judge = _Sizes(model, group, part, channels, fields)
+    if not isinstance(sizes, Iterable):
+        raise EqvizError("sizes", expected="several sizes", found=repr(sizes), fix="give range(20, 41), or [33]")
     given = list(sizes)
     found = [size for size in given if judge(size) is True]
     judge.require_one(given)

@@ -122,7 +122,7 @@ def check_traceable(model: nn.Module) -> None:
         refused = "lazy parameters that have no shape yet"
     if refused:
         raise EqvizError(
-            "model", expected="a torch.nn.Module that has run once", found=refused, fix="give the Python module itself"
+            "model", expected="a torch.nn.Module with weights", found=refused, fix="give the Python module itself"
         )
 
 

@@ -74,7 +74,10 @@ def _parts(one: TargetAudit, everything: bool) -> Iterator[RenderableType]:
     yield Text()
     yield facts
     if one.inferred is not None:
-        yield inferred_table(one.inferred)
+        if len(one.inferred):
+            yield inferred_table(one.inferred)
+        else:
+            yield Text("field types: every layer declares how the group acts on it")
     if one.measured is not None:
         yield measurement_table(one, one.measured, everything)
 
@@ -91,7 +94,8 @@ def _reason(one: TargetAudit) -> str:
     fault = audit.first_fault
     place = f"{fault.layer} ({fault.op})" if fault else "the output"
     if audit.exact is None:
-        return f"nothing is known to break {audit.group}, but what {place} does is not known; for certain, {survivors}"
+        kept = "no part is certain to survive" if audit.surviving.order == 1 else f"for certain, {survivors}"
+        return f"nothing is known to break {audit.group}, but what {place} does is not known; {kept}"
     broken = f"; first broken by {place}" if fault else ""
     return f"{survivors}{broken}"
 

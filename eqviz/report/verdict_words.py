@@ -19,8 +19,9 @@ def measurement_words(measured: Measurement) -> str:
     agrees = table["agrees"].astype(str)
     result = {True: "exact", False: "approximate", None: "undecided"}[measured.exact]
     told = f"{result} on {measured.images} {measured.source}, by the breaking fraction in float32 and float64; "
-    told += "predicted and measured agree in "
-    told += f"{int((agrees == 'yes').sum())} of {int((agrees != '').sum())} comparisons"
+    compared = int((agrees != "").sum())
+    told += f"predicted and measured agree in {int((agrees == 'yes').sum())} of {compared} comparisons"
+    told = told if compared else told.partition(";")[0]
     if measured.disagreements:
         told += f", {len(measured.disagreements)} DISAGREE"
     reasons = {"no prediction": table.attrs["not_predicted"], "no untrained twin": table.attrs["no_twin"]}

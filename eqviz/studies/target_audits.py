@@ -132,7 +132,7 @@ def audit_target(
         raise EqvizError(
             f"model {target.name}", expected="--input-size N or HxW", found="none", fix="give the size of your images"
         )
-    place = choose_device(device) if verify else "cpu"
+    place = choose_device(device)
     tell = progress or (lambda work: None)
     tell(f"auditing {target.name}")
     model = target.build()
