@@ -169,7 +169,7 @@ def _sizes(model: nn.Module, audit: Audit, fields: Mapping[str, str | FieldType]
         if height == width:
             near = nearest_sizes(model, height, audit.group, **keywords)  # type: ignore[arg-type]  # by their names
         else:
-            near = nearest_sizes(model, (height, width), audit.group, **keywords)  # type: ignore[arg-type]
+            near = nearest_sizes(model, (height, width), audit.group, **keywords)  # type: ignore[arg-type]  # the same
         found = [str(format_size(safe) if isinstance(safe, tuple) else safe) for safe in near if safe is not None]
         if found:
             return f"nearest {claim}: {' and '.join(found)}"

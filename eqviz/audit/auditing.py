@@ -1,6 +1,6 @@
 """`eqviz.audit`: what every operation of a network does to its symmetry, before any image is seen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,12 +10,11 @@ from torch import nn
 
 from eqviz.audit.expressions import Expressions
 from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, partners, surviving, worded, worst
-from eqviz.audit.layer_predictions import Fields, LayerPrediction, field_reader, predict_layer
+from eqviz.audit.layer_predictions import Fields, LayerPrediction, StatedFields, predict_layer
 from eqviz.audit.reasons import reason
 from eqviz.audit.tracing import Trace, check_traceable, trace_model
 from eqviz.audit.values import Record, Snapshot
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
@@ -101,7 +100,7 @@ class Audit:
         }  # fmt: skip
 
     def layer_table(self) -> pd.DataFrame:
-        """One row a layer and call: layer, call, depth, field, field_source, grid_exact, fibre_exact, exact, surviving."""  # noqa: E501
+        """One row a layer and call: what is predicted of its output, in order of `depth`."""
         rows = [{**asdict(layer), "depth": depth} for depth, layer in enumerate(self.layers)]
         columns = ["layer", "call", "depth", "field", "field_source", "grid_exact", "fibre_exact", "exact", "surviving"]
         return pd.DataFrame(rows, columns=columns)
@@ -158,8 +157,8 @@ def examine(
     values: bool = True,
 ) -> Audit:
     """The same as an `Audit`, with layers and the first fault. Without `values` shapes alone are looked at."""
-    G = named_group(group).exact_subgroup
     asked = named_group(group)
+    G = asked.exact_subgroup
     if G.order == 1 < asked.order:
         raise EqvizError(
             "group", expected="a group with elements that keep the pixel grid", found=asked.name,
@@ -171,7 +170,7 @@ def examine(
     count = image_channels(model) if channels is None else channels
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise EqvizError("channels", expected="1 or more", found=repr(channels), fix="give those of the image")
-    field_of = field_reader(model, fields or {})
+    field_of = StatedFields(model, fields or {})
     expressions = Expressions()
     upright = trace_model(model, (count, *size), G, expressions, field_of, values=values)
     moved: Trace | None = upright
@@ -198,7 +197,7 @@ def _transposed(
     shape: tuple[int, int, int],
     group: Group,
     expressions: Expressions,
-    field_of: Callable[[str], FieldType | None],
+    field_of: StatedFields,
     upright: Trace,
     values: bool,
 ) -> tuple[Trace | None, list[str]]:
@@ -228,7 +227,7 @@ def _put_together(
     channels: int,
     upright: Trace,
     moved: Trace | None,
-    field_of: Callable[[str], FieldType | None],
+    field_of: StatedFields,
     notes: Sequence[str],
 ) -> Audit:
     comparable = moved is not None and upright.does_as(moved)

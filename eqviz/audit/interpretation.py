@@ -49,7 +49,7 @@ class Interpretation:
         self.records: list[Record] = []
         self.stack: list[LayerCall] = []
         self.serial = 0
-        self._origin = 0
+        self._origin = -1  # the image's
         self.chosen: list[str] = []  # entries of the fibre and images of the batch that were chosen
         self._field_of = field_of
         self._in_call: Counter[LayerCall] = Counter()
@@ -196,7 +196,7 @@ class Interpretation:
     def new_origin(self) -> int:
         """A number for a tensor that is not a choice of places of the one it is made of."""
         self._origin -= 1
-        return self._origin - 1
+        return self._origin
 
     def stage(self, value: Value, kind: str) -> int:
         """The number under which operations of one kind commute with those before."""
@@ -300,11 +300,6 @@ def graded(matches: Mapping[int, Match]) -> tuple[Elements, Elements]:
 def replaced(dims: Sequence[Dimension], place: int, new: Dimension) -> tuple[Dimension, ...]:
     """The dimensions with one of them replaced."""
     return (*dims[:place], new, *dims[place + 1 :])
-
-
-def fibre_dimension(size: int) -> Dimension:
-    """A dimension of channels."""
-    return dimension("fibre", size)
 
 
 def arguments(function: Any, given: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is predicted of the output of every layer, and under which field type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -40,33 +40,34 @@ class LayerPrediction:
     surviving: str
 
 
-def field_reader(model: nn.Module, fields: Fields) -> Callable[[str], FieldType | None]:
-    """What says which field type a layer has: `fields` by globs of names, else what the layer declares.
+class StatedFields:
+    """Which field type a layer has: given for it, by a glob of names, else declared by it, else None.
 
     Raises EqvizError for a glob that matches no layer.
     """
-    names = layer_names(model)
-    given = {glob: field_type(field) for glob, field in fields.items()}
-    for glob in given:
-        if not any(matches(name, glob) or matches(name, glob.partition("[")[0]) for name in names):
-            raise EqvizError(
-                "fields", expected="names or globs of layers in the model", found=repr(glob),
-                fix=f"near names are {', '.join(near_names(glob, names))}",
-            )  # fmt: skip
 
-    def read(layer: str) -> FieldType | None:
-        for glob, field in reversed(given.items()):
-            if matches(layer, glob):
-                return field
-        module = names.get(layer.partition("[")[0])
-        return None if module is None or "[" in layer else declared(module)
+    def __init__(self, model: nn.Module, fields: Fields) -> None:
+        self._names = layer_names(model)
+        self._given = {glob: field_type(field) for glob, field in fields.items()}
+        for glob in self._given:
+            if not any(matches(name, glob) or matches(name, glob.partition("[")[0]) for name in self._names):
+                raise EqvizError(
+                    "fields", expected="names or globs of layers in the model", found=repr(glob),
+                    fix=f"near names are {', '.join(near_names(glob, self._names))}",
+                )  # fmt: skip
 
-    read.given = given  # type: ignore[attr-defined]  # to tell given from declared
-    return read
+    def given(self, layer: str) -> FieldType | None:
+        """The type that was given for this layer; the last glob that matches counts."""
+        return next((field for glob, field in reversed(self._given.items()) if matches(layer, glob)), None)
+
+    def __call__(self, layer: str) -> FieldType | None:
+        """The type that was given for this layer, or that it declares for its output."""
+        given, module = self.given(layer), self._names.get(layer)
+        return declared(module) if given is None and module is not None else given
 
 
 def predict_layer(
-    group: Group, snapshot: Snapshot, judgement: Judgement, field_of: Callable[[str], FieldType | None]
+    group: Group, snapshot: Snapshot, judgement: Judgement, field_of: StatedFields
 ) -> tuple[LayerPrediction, Judgement]:
     """The prediction for the output of a layer, and the judgement with its field type taken into account."""
     name, source = "", ""
@@ -86,15 +87,15 @@ def predict_layer(
 
 
 def _field(
-    group: Group, snapshot: Snapshot, value: Value, field_of: Callable[[str], FieldType | None]
+    group: Group, snapshot: Snapshot, value: Value, field_of: StatedFields
 ) -> tuple[str, str, dict[int, Answer]]:
     """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
     moving = range(1, group.order)
     size = int(np.prod([atom.size for atom in value.fibre_kinds], dtype=np.int64))
     stated = field_of(snapshot.layer)
     if stated is not None:
-        given = any(matches(snapshot.layer, glob) for glob in field_of.given)  # type: ignore[attr-defined]  # set above
-        return stated.name, "given" if given else "declared", _fitting(group, value, stated, size)
+        source = "declared" if field_of.given(snapshot.layer) is None else "given"
+        return stated.name, source, _fitting(group, value, stated, size)
     if not _in_place(value):
         return "", "", dict.fromkeys(moving, None)
     own = [_whole_action(group, value, g) for g in moving]
@@ -148,6 +149,6 @@ def _fitting(group: Group, value: Value, field: FieldType, size: int) -> dict[in
     found: dict[int, Answer] = {}
     for g in range(1, group.order):
         stated, own = declared_permutation(field, group, g, size), _whole_action(group, value, g)
-        known = stated is not None and own is not None and _in_place(value)
-        found[g] = bool(np.array_equal(stated, own)) if known else None  # type: ignore[arg-type]  # neither is None
+        judged = stated is not None and own is not None and _in_place(value)
+        found[g] = np.array_equal(np.asarray(stated), np.asarray(own)) if judged else None
     return found

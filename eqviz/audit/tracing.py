@@ -116,9 +116,7 @@ def check_traceable(model: nn.Module) -> None:
         refused = f"a {type(model).__name__}"
     elif isinstance(model, torch.jit.ScriptModule):
         refused = "a TorchScript module, whose operations are hidden"
-    elif any(
-        isinstance(p, UninitializedParameter | UninitializedBuffer) for p in (*model.parameters(), *model.buffers())
-    ):
+    elif any(isinstance(number, UninitializedParameter | UninitializedBuffer) for number in _numbers(model)):
         refused = "lazy parameters that have no shape yet"
     if refused:
         raise EqvizError(
@@ -127,10 +125,10 @@ def check_traceable(model: nn.Module) -> None:
 
 
 def _innermost(interpretation: Interpretation) -> str:
-    return interpretation.stack[-1].layer if interpretation.stack else "(output)"
+    return interpretation.stack[-1].layer if interpretation.stack else OUTPUT
 
 
-def _outputs(watcher: "Watcher", result: Any) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
+def _outputs(watcher: Watcher, result: Any) -> tuple[tuple[Snapshot, ...], tuple[str, ...]]:
     """What the model gave, tensor by tensor, and what of it cannot be judged."""
     trace, found, notes = watcher.interpretation, [], []
     for suffix, tensor in tensors_in(result):

@@ -23,7 +23,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
     """Follows every operation that depends on the image."""
 
     def __init__(self, interpretation: Interpretation, mode: FakeTensorMode, *, values: bool, digests: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.interpretation = interpretation
         self.snapshots: list[Snapshot] = []
         self.operations: list[str] = []
@@ -170,10 +170,9 @@ def _digest(constant: Tensor) -> str:
 
 def _written(func: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that an operation writes into."""
-    given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | dict(
-        keywords
-    )
-    marked = [a.name for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    schema = func._schema.arguments
+    given = {argument.name: value for argument, value in zip(schema, args, strict=False)} | dict(keywords)
+    marked = [a.name for a in schema if a.alias_info is not None and a.alias_info.is_write]
     return [item for name in marked for item in tree_flatten(given.get(name))[0] if isinstance(item, Tensor)]
 
 

@@ -249,4 +249,4 @@ def _images(target: Target, found: Audit) -> tuple[Tensor, str]:
 
 def audit_targets(targets: Sequence[Target], **options: object) -> tuple[TargetAudit, ...]:
     """The audits of several targets, one after the other, with the options of :func:`audit_target`."""
-    return tuple(audit_target(target, **options) for target in targets)  # type: ignore[arg-type]
+    return tuple(audit_target(target, **options) for target in targets)  # type: ignore[arg-type]  # by names

@@ -70,12 +70,12 @@ def excitation(reduce: str) -> nn.Module:
 
 def each(build: Callable[..., nn.Module], arguments: Any) -> Builds:
     """One build for every tuple of arguments."""
-    return [lambda a=a: build(*a) for a in arguments]  # type: ignore[misc]
+    return [lambda a=a: build(*a) for a in arguments]
 
 
 def named(build: Callable[..., nn.Module], *keys: str, values: Any, **fixed: Any) -> Builds:
     """One build for every tuple of values of these keywords."""
-    return [lambda v=v: build(**dict(zip(keys, v, strict=True)), **fixed) for v in values]  # type: ignore[misc]
+    return [lambda v=v: build(**dict(zip(keys, v, strict=True)), **fixed) for v in values]
 
 
 PADDING_MODES = ("reflect", "replicate", "circular")
@@ -104,7 +104,7 @@ def _transposed_arguments() -> Builds:
     found: Builds = []
     for k, s, p, o, d in product([1, 2, 3, 4], [1, 2, 3], [0, 1], [0, 1, (0, 1)], [1, 2]):
         if max(o if isinstance(o, tuple) else (o,)) < max(s, d):
-            found.append(lambda k=k, s=s, p=p, o=o, d=d: transposed(k, s, p, o, dilation=d))  # type: ignore[misc]
+            found.append(lambda k=k, s=s, p=p, o=o, d=d: transposed(k, s, p, o, dilation=d))
     return found
 
 

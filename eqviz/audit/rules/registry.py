@@ -106,9 +106,9 @@ def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords:
     if plain in SEVERAL:
         return [pointwise.several(trace, named, SEVERAL[plain], plain)]
     if plain in BINARY:
-        return [_binary(trace, named, plain)]
+        return [pointwise.binary(trace, named, plain)]
     if plain in REDUCTIONS and "self" in named and "other" not in named:
-        return [_reduction(trace, named, plain)]
+        return [statistics.reduction(trace, named, plain)]
     if plain in INTERPOLATION:
         target = out.shape[-2:]
         return [interpolation.interpolate(trace, named, function, INTERPOLATION[plain], target)]
@@ -116,25 +116,16 @@ def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords:
         return [_function(trace, function, named, plain)]
     if plain in ("max", "min") and "other" in named:
         return [pointwise.binary(trace, named, plain)]
-    if plain == "prelu" or plain == "_prelu_kernel":
+    if plain in ("prelu", "_prelu_kernel"):
         return [pointwise.with_constants(trace, trace.value(named["self"]), [_per_channel(trace, named)], "prelu")]
     raise CannotFollow("eqviz does not know this operation")
-
-
-def _binary(trace: Interpretation, named: Arguments, name: str) -> Value:
-    other = {**named, "other": named.get("other")}
-    return pointwise.binary(trace, other, name)
-
-
-def _reduction(trace: Interpretation, named: Arguments, name: str) -> Value:
-    if name in ("std", "var") and "dim" not in named:
-        return statistics.reduction(trace, {**named, "dim": None}, name)
-    return statistics.reduction(trace, named, name)
 
 
 def _function(trace: Interpretation, function: Any, named: Arguments, name: str) -> Value:
     others = {key: item for key, item in named.items() if key != "self"}
     if any(isinstance(item, Tensor) for item in others.values()):
+        if "other" not in named:
+            raise CannotFollow("a function of several tensors")
         return pointwise.binary(trace, named, name)
     in_place = function._schema.name.endswith("_")
 

@@ -1,6 +1,7 @@
 """Operations on windows: convolution, pooling, unfolding."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -84,11 +85,9 @@ def convolution(trace: Interpretation, given: Arguments) -> Value:
         reads = [transposed_windows(size[a], kernel[a], stride[a], padding[a], extra[a], dilation[a]) for a in (0, 1)]
     else:
         reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)]
-    rest = (
-        shown(extra) if transposed
-        else shown(tuple(leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)))  # type: ignore[arg-type]
-    )  # fmt: skip
-    shape = Window(shown(kernel), shown(stride), shown(padding), shown(dilation), rest)
+    shape = _described(kernel, stride, padding, dilation, size)
+    if transposed:
+        shape = replace(shape, leftover=shown(extra))
     inside = all(bool((r != OUTSIDE).all()) for r in reads)
     flat = inside and not transposed and value.total.rows.constant and value.total.columns.constant
     summed = weight.sum((-2, -1), keepdim=True) if flat and has_values(weight) else weight
@@ -127,8 +126,8 @@ def _window(given: Arguments, size: Pair) -> tuple[Pair, Pair, Pair, Pair, bool]
 
 
 def _described(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Window:
-    rest = tuple(leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1))
-    return Window(shown(kernel), shown(stride), shown(padding), shown(dilation), shown(rest))  # type: ignore[arg-type]  # a pair
+    rows, columns = (leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1))
+    return Window(shown(kernel), shown(stride), shown(padding), shown(dilation), shown((rows, columns)))
 
 
 def max_pool(trace: Interpretation, given: Arguments) -> Value:
