@@ -78,11 +78,11 @@ def run_exactness(
     cache: Cache,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
-    """Predicted exactness of every layer of a run at each of `sizes`: the table `exactness`, run keys but for the size left out.
+    """Predicted exactness of every layer of a run at each of `sizes`: the table `exactness`, with the size alone.
 
     Sizes that the network does not take (a linear layer on flattened maps has one) are left out. `progress` is told
     the fraction done. Raises EqvizError for weights that cannot be read.
-    """  # noqa: E501
+    """
     import_modules(settings.imports)
     group = audited_group(run, settings)
     key = cache_key(_ingredients(run, epoch, settings) | {"sizes": [list(size) for size in sizes]})
@@ -107,7 +107,7 @@ def run_exactness(
 
 
 def sizes_about(own: Iterable[Size], most: int | None = None) -> tuple[Size, ...]:
-    """At most `most` (16) input sizes that show the pattern: from 4 pixels below the smallest of `own` to 8 above the largest.
+    """At most `most` (16) input sizes that show the pattern: 4 below the smallest of `own` to 8 above the largest.
 
     Where these are too many, as many about each of `own` as there is room for; `own` are always among them, as far as
     that goes. Sides that are not equal grow together.
@@ -118,7 +118,7 @@ def sizes_about(own: Iterable[Size], most: int | None = None) -> tuple[Size, ...
     [27, 28, 29, 223, 224, 225]
     >>> sizes_about([(2, 3)], most=3)
     ((1, 2), (2, 3), (3, 4))
-    """  # noqa: E501
+    """
     most = MOST_SIZES if most is None else most
     trained = sorted(set(own))[:most]
     square = all(height == width for height, width in trained)

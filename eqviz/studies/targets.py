@@ -95,13 +95,13 @@ def own_group(model: nn.Module) -> str:
 
 
 def parse_arguments(pairs: Sequence[str]) -> dict[str, object]:
-    """Keyword arguments written `key=value`: numbers, true and false, lists in brackets, whole numbers with commas, text.
+    """Keyword arguments written `key=value`: numbers, true, false, lists in brackets or with commas, text.
 
     Raises EqvizError for a pair without `=` or a key that is no Python name.
 
     >>> parse_arguments(["head=flatten", "classes=7", "widths=1,2,3", "dropout=0.5"])
     {'head': 'flatten', 'classes': 7, 'widths': [1, 2, 3], 'dropout': 0.5}
-    """  # noqa: E501
+    """
     found: dict[str, object] = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
