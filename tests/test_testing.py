@@ -157,7 +157,7 @@ def test_all_tensors_that_are_returned_are_looked_at_except_integers():
         (strided(), (8, 8), "images_or_shape: .* found \\(8, 8\\)"),
         (strided(), (1, 0, 8), "images_or_shape"),
         (strided(), torch.zeros(2, 1, 8, 8, dtype=torch.long), "images: "),
-        (strided(), iter([torch.randn(2, 1, 8, 8)]), "gone through three times"),
+        (strided(), iter([torch.randn(2, 1, 8, 8)]), "gone through several times"),
         (strided(), (3, 9, 9), "LiftingConv2d"),
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2)), (1, 9, 9), r"\(output\): .* fields="),
         (nn.Linear(3, 2), (1, 8, 8), "model: "),

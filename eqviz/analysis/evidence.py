@@ -9,7 +9,7 @@ from torch import nn
 
 from eqviz.analysis.symmetry import Symmetry, measure_symmetry
 from eqviz.audit.auditing import Audit, examine
-from eqviz.capture.orbit_capture import capture, image_batches
+from eqviz.capture.orbit_capture import capture, image_batches, require_repeatable
 from eqviz.capture.precision import in_float64
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
@@ -34,11 +34,7 @@ def measure_and_predict(
 
     Field types that the audit finds by weights are those that the measurement uses. Arguments as in :func:`verdict`.
     """
-    if iter(images) is images:
-        raise EqvizError(
-            "images", expected="images that can be gone through three times", found="an iterator, which ends",
-            fix="give a tensor, an array, a list of batches or a DataLoader",
-        )  # fmt: skip
+    require_repeatable(images)
     given = dict(fields or {})
     _, channels, height, width = next(image_batches(images, 1)).shape
     audit, reason = None, ""

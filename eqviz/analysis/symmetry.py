@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from eqviz.capture.orbit_capture import capture, image_batches
+from eqviz.capture.orbit_capture import capture, image_batches, require_repeatable
 from eqviz.capture.precision import in_float64, rounding_energy
-from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.statistics import OrbitStatistics
@@ -79,11 +78,7 @@ def measure_symmetry(
     >>> found.subgroups().query("layer == '0'")["survives"].tolist()
     [True, False, False]
     """
-    if iter(images) is images:
-        raise EqvizError(
-            "images", expected="images that can be gone through three times", found="an iterator, which ends",
-            fix="give a tensor, an array, a list of batches or a DataLoader",
-        )  # fmt: skip
+    require_repeatable(images)
     done = 0
 
     def second(images_done: int) -> None:

@@ -120,7 +120,7 @@ def run_orbit(
     device, dtype = placement(model)
     globs = split_globs(layers)
     selected = select_layers(model, globs)
-    _check_fields(model, fields)
+    check_fields(model, fields)
     aligner = _Aligner(group, fields, receive)
     done = 0
     with watching(model, selected, aligner.watch) as watch:
@@ -131,12 +131,12 @@ def run_orbit(
             done += len(batch)
             if progress is not None:
                 progress(done)
-    _require_ran(globs, selected, watch.ran)
+    require_ran(globs, selected, watch.ran)
     silent = {LayerCall(name, 0): "it never ran" for name in selected if name not in watch.ran}
     return {**watch.unusable, **aligner.skipped, **silent}
 
 
-def _check_fields(model: nn.Module, fields: Mapping[str, str | FieldType]) -> None:
+def check_fields(model: nn.Module, fields: Mapping[str, str | FieldType]) -> None:
     """Every key of `fields` is a name or glob of some layer, or of an item such as `head[0]` of one."""
     known = layer_names(model)
     for glob in fields:
@@ -148,7 +148,7 @@ def _check_fields(model: nn.Module, fields: Mapping[str, str | FieldType]) -> No
             )  # fmt: skip
 
 
-def _require_ran(globs: Iterable[str], selected: Mapping[str, nn.Module], ran: Iterable[str]) -> None:
+def require_ran(globs: Iterable[str], selected: Mapping[str, nn.Module], ran: Iterable[str]) -> None:
     """Every layer that was named in full ran, and at least one of the others."""
     silent = [name for name in globs if name in selected and name not in ran]
     if silent or not ran:
@@ -156,6 +156,15 @@ def _require_ran(globs: Iterable[str], selected: Mapping[str, nn.Module], ran: I
         raise EqvizError(
             f"layer {name}", expected="a layer that runs in a forward pass", found="that it never ran",
             fix=f"layers that ran are {', '.join(near_names(name, ran or [OUTPUT]))}",
+        )  # fmt: skip
+
+
+def require_repeatable(images: Any) -> None:
+    """Raise EqvizError for an iterator, which ends: `images` are gone through several times."""
+    if iter(images) is images:
+        raise EqvizError(
+            "images", expected="images that can be gone through several times", found="an iterator, which ends",
+            fix="give a tensor, an array, a list of batches or a DataLoader",
         )  # fmt: skip
 
 
@@ -231,7 +240,7 @@ class _Aligner:
         if aligned is None:
             return
         info = LayerInfo(
-            depth, layer_kind(key.layer, module), _subsamples(module, source, output), field.name, origin,
+            depth, layer_kind(key.layer, module), subsamples(module, source, output), field.name, origin,
             output[0].numel(),
         )  # fmt: skip
         self._pass_on(key, info, aligned)
@@ -267,7 +276,7 @@ class _Aligner:
         return whole
 
 
-def _subsamples(module: nn.Module, source: Tensor | None, output: Tensor) -> bool:
+def subsamples(module: nn.Module, source: Tensor | None, output: Tensor) -> bool:
     """Whether a layer visits only some positions of a map: by its stride, or else if it halves the map's height."""
     if source is None or source.dim() < 4 or output.dim() < 4:
         return False
