@@ -3,6 +3,7 @@ import pytest
 
 from eqviz.errors import EqvizError
 from eqviz.tables import (
+    COMPARISON_KEYS,
     LAYER_KEYS,
     MODEL_KEYS,
     RUN_KEYS,
@@ -26,12 +27,17 @@ def spectrum(run=RUN, layers=("conv", "pool"), depths=(0, 1), **changes):
     return pd.DataFrame(rows)
 
 
+OF_NETWORKS = ("networks", "upright_gain", "significance", "findings")
+
+
 def test_every_table_begins_with_its_keys_and_names_no_column_twice():
     for name, schema in SCHEMAS.items():
         assert len(set(schema)) == len(schema)
-        keys = MODEL_KEYS if name.endswith(("summary", "overview")) or name == "networks" else RUN_KEYS
+        by_network = name.endswith(("summary", "overview")) or name in OF_NETWORKS
+        keys = COMPARISON_KEYS if name == "comparisons" else MODEL_KEYS if by_network else RUN_KEYS
         keys = (*keys, "weights") if name == "verdict" else keys  # trained networks and untrained twins in one table
         assert schema[: len(keys)] == keys
+        keys = (*keys, "other_model", "other_input_size") if name == "twin_cka_summary" else keys  # pairs of networks
         if "layer" in schema:
             assert schema[len(keys) : len(keys) + 3] == LAYER_KEYS
         assert empty(name).columns.tolist() == list(schema)

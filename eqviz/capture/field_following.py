@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, Image
@@ -19,7 +20,7 @@ class FollowedCall:
 
     `inputs` are its positional and keyword arguments, with every tensor that is stacked cut down to the first part of
     the stack; `fields` the types of the tensors among them, by place as in `tensors_in`, None where it is not known;
-    `sources` the ids of these tensors.
+    `sources` the ids of these tensors. `within` are the calls that were running when it began, outermost first.
     """
 
     layer: str
@@ -28,6 +29,7 @@ class FollowedCall:
     inputs: tuple[tuple[Any, ...], dict[str, Any]]
     fields: Mapping[str, FieldType | None]
     sources: frozenset[int]
+    within: tuple[LayerCall, ...] = ()
 
     def key(self, place: str) -> LayerCall:
         """The name of its output at this place."""
@@ -41,8 +43,7 @@ Watcher = Callable[[FollowedCall, list[tuple[str, Tensor]]], None]
 class FieldFollower:
     """Hooks on the layers of a model that runs once, on `stacked` images of which the first `batch` are upright.
 
-    The hooks stay, so give it a copy; they do nothing after the run and while the watcher is at work, which may call
-    layers itself.
+    The hooks are removed after the run, and do nothing while the watcher is at work, which may call layers itself.
     """
 
     def __init__(self, stacked: int, batch: int) -> None:
@@ -57,10 +58,11 @@ class FieldFollower:
         """A forward pass on stacked images, which are of type `image`. Raises EqvizError if the model fails."""
         self.remember(images, Image())
         known = layer_names(model)
-        for name in layers:
-            known[name].register_forward_pre_hook(self._before(name), with_kwargs=True)
-            known[name].register_forward_hook(self._after(watcher), with_kwargs=True)
+        handles: list[RemovableHandle] = []
         try:
+            for name in layers:
+                handles.append(known[name].register_forward_pre_hook(self._before(name), with_kwargs=True))
+                handles.append(known[name].register_forward_hook(self._after(watcher), with_kwargs=True))
             model(images)
         except EqvizError:
             raise
@@ -71,7 +73,13 @@ class FieldFollower:
                 fix="check the input size, the channels and the model's code",
             ) from error  # fmt: skip
         finally:
-            self._paused = True
+            for handle in handles:
+                handle.remove()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the watcher is at work."""
+        return self._paused
 
     def remember(self, tensor: Tensor, field: FieldType | None) -> None:
         """From here on this tensor is of that type, or of none that is known."""
@@ -92,7 +100,8 @@ class FieldFollower:
             fields = {place: self.field_of(tensor) for place, tensor in tensors.items()}
             upright = changed((inputs, keywords), lambda place, tensor: self._upright(tensor))
             sources = frozenset(map(id, tensors.values()))
-            self._running.append(FollowedCall(name, self._numbers[name], module, upright, fields, sources))
+            within = tuple(call.key("") for call in self._running)
+            self._running.append(FollowedCall(name, self._numbers[name], module, upright, fields, sources, within))
             self._numbers[name] += 1
 
         return hook

@@ -28,7 +28,8 @@ def _not_zero(context: click.Context, option: click.Parameter, value: int) -> in
 
 
 _MEASURING = (
-    "group", "data", "limit", "orbit_images", "layers", "fill", "mask", "epochs", "device", "jobs", "imports",
+    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "epochs", "device", "jobs",
+    "imports",
 )  # fmt: skip
 """The options in `measuring`, by the names of their settings; beside them `--data-root`, there called `root`."""
 
@@ -41,6 +42,10 @@ def measuring_options(command: Command) -> Command:
         click.option("--data-root", metavar="DIR", help="Folder with the files of a named data set."),
         _count("--limit", 1000, "Test images for the accuracy, spread evenly over the classes."),
         _count("--orbit-images", 128, "How many of them are followed through the layers."),
+        click.option(
+            "--analysis-images", metavar="N", type=click.IntRange(min=1),
+            help="Images for each analysis in depth, such as patching or probes [each its own number]",
+        ),
         click.option("--layers", metavar="GLOB", default="*", help="Layers to follow, such as 'conv*,pool' [*]"),
         click.option(
             "--fill", metavar="V", type=click.FloatRange(0, 1), default=0.0,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from eqviz.studies.stepping import Step
 
-_RUNS, _TWINS = 0.6, 0.3
-"""The shares of the bar that measuring the runs and their untrained twins have; the rest is drawing."""
+_ENDS = {"done": "epoch {epoch}", "twin done": "untrained twin", "analysed": "epoch {epoch}, in depth"}
+"""What is over at a step that ends something, in words."""
 
 
 class Listener(Protocol):
@@ -28,9 +28,9 @@ class Listener(Protocol):
 
 class _Lines:
     def step(self, step: "Step") -> None:
-        what = {"done": f"epoch {step.epoch}", "twin done": "untrained twin"}.get(step.kind)
-        if what is not None:
+        if step.kind in _ENDS:
             state = "from the cache" if step.reused else "measured"
+            what = _ENDS[step.kind].format(epoch=step.epoch)
             click.echo(f"[{step.place}/{step.runs}] {step.run}, {what}: {state}", err=True)
 
     def work(self, what: str) -> None:
@@ -38,25 +38,19 @@ class _Lines:
 
 
 class _Bar:
+    """One bar that starts anew with every kind of work: which run of how many, and how much of it is done."""
+
     def __init__(self, bar: "Progress") -> None:
         self._bar = bar
         self._task = bar.add_task("measuring", total=1.0)
 
     def step(self, step: "Step") -> None:
-        part = {"symmetry": 0.4 * step.fraction, "accuracy": 0.4 + 0.6 * step.fraction, "done": 1.0}.get(step.kind)
-        share = (step.place - 1 + (step.fraction if part is None else part)) / step.runs
-        if part is not None:
-            self._show(_RUNS * share, f"{step.run}, epoch {step.epoch}: {step.kind}")
-        elif step.kind == "sizes":
-            self._show(_RUNS + _TWINS, f"{step.run}: other input sizes")
-        else:
-            self._show(_RUNS + _TWINS * share, f"{step.run}: untrained twin")
+        done = 1.0 if step.kind in _ENDS else step.fraction
+        what = _ENDS[step.kind].format(epoch=step.epoch) if step.kind in _ENDS else step.kind
+        self._bar.update(self._task, completed=done, description=f"[{step.place}/{step.runs}] {step.run}: {what}")
 
     def work(self, what: str) -> None:
-        self._show(_RUNS + _TWINS, what)
-
-    def _show(self, done: float, what: str) -> None:
-        self._bar.update(self._task, completed=done, description=what)
+        self._bar.update(self._task, completed=1.0, description=what)
 
 
 @contextmanager
@@ -69,6 +63,6 @@ def listening() -> Iterator[Listener]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     percent = TextColumn("{task.percentage:>3.0f}%")
-    columns = (TextColumn("{task.description}"), BarColumn(), percent, TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), percent, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield _Bar(bar)

@@ -31,23 +31,29 @@ def command_line() -> str:
     return str(context.obj if context else "eqviz")
 
 
+only_tables = click.option(
+    "--only", metavar="NAME", multiple=True, help="Make this table only; repeatable. See `eqviz list analyses`."
+)
+
+
 @click.command()
 @runs_argument
 @click.option("-o", "--output", metavar="DIR", help="Also write the tables as csv to DIR/tables.")
+@only_tables
 @measuring_options
-def analyse(ckpt_dir: str, output: str | None, measuring: dict[str, Any]) -> None:
+def analyse(ckpt_dir: str, output: str | None, only: tuple[str, ...], measuring: dict[str, Any]) -> None:
     """Measure every checkpoint in CKPT_DIR and keep the results in its cache.
 
     \b
-      eqviz analyse runs/ --group p4 --epochs all
+      eqviz analyse runs/ --group p4 --only patching_summary --only probes
     """
-    with opened(ckpt_dir, measuring) as (runs, _):
-        if output is None:
-            runs.measured()
-            return
-        from eqviz.report.build import write_tables
+    from eqviz.report.build import make_tables, write_tables
 
-        write_tables(runs, output, ["csv"])
+    with opened(ckpt_dir, measuring) as (runs, listener):
+        if output is None:
+            make_tables(runs, only=only, on_work=listener.work)
+            return
+        write_tables(runs, output, ["csv"], only=only, on_work=listener.work)
     click.echo(f"tables in {output}/tables")
 
 
@@ -85,16 +91,19 @@ def figures(
 @click.command()
 @runs_argument
 @output_option("eqviz-report")
+@only_tables
 @table_formats(("csv", "md", "tex"))
 @measuring_options
-def tables(ckpt_dir: str, output: str, table_formats: tuple[str, ...], measuring: dict[str, Any]) -> None:
+def tables(
+    ckpt_dir: str, output: str, only: tuple[str, ...], table_formats: tuple[str, ...], measuring: dict[str, Any]
+) -> None:
     """Every table, from the checkpoints in CKPT_DIR. Measures what is not cached.
 
     \b
-      eqviz tables runs/ -o report --format csv --format tex
+      eqviz tables runs/ -o report --only patching --format csv --format tex
     """
     from eqviz.report.build import write_tables
 
-    with opened(ckpt_dir, measuring) as (runs, _):
-        written = write_tables(runs, output, table_formats)
+    with opened(ckpt_dir, measuring) as (runs, listener):
+        written = write_tables(runs, output, table_formats, only=only, on_work=listener.work)
     click.echo(f"{len(written)} files in {output}/tables")

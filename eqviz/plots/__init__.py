@@ -20,9 +20,25 @@ Each figure belongs to one table of `eqviz.tables.SCHEMAS`:
     isotypic_spectrum                           spectrum_summary
     surviving_subgroups                         subgroups_summary
     exactness_by_size                           exactness
+    local_defect                                local_defect_summary
     predicted_and_measured                      verdict
+    data_symmetry                               data_symmetry_summary
+    symmetry_match                              symmetry_match
+    breaking_over_training                      training_summary
+    patching                                    patching_summary
+    function_split                              function_split_summary
+    orbits_in_plane                             orbit_plane
+    cka_by_layer                                cka_summary
+    twin_cka_by_layer                           twin_cka_summary
+    selectivity_by_layer                        orientation_selectivity_summary
+    probe_accuracy                              probes_summary
+    learned_action_by_layer                     learned_action_summary
+    lie_derivative_by_layer                     lie_derivative_summary
     sampling_grid                               SampledGrid arrays
     aligned_features                            an image and FeaturePanel arrays
+    explanation_equivariance                    attribution_summary
+    attribution_examples                        AttributionPanel arrays
+    breaking_attribution                        BreakingPanel arrays
 
 >>> sorted(REGISTRY) == __dir__()
 True
@@ -35,16 +51,34 @@ REGISTRY: dict[str, str] = {
     "accuracy_overview": "eqviz.plots.overview:accuracy_overview",
     "accuracy_polar": "eqviz.plots.rotation:accuracy_polar",
     "aligned_features": "eqviz.plots.features:aligned_features",
+    "attribution_examples": "eqviz.plots.attribution_maps:attribution_examples",
+    "AttributionPanel": "eqviz.plots.attribution_maps:AttributionPanel",
+    "breaking_attribution": "eqviz.plots.attribution_maps:breaking_attribution",
+    "BreakingPanel": "eqviz.plots.attribution_maps:BreakingPanel",
+    "explanation_equivariance": "eqviz.plots.attribution:explanation_equivariance",
     "breaking_by_layer": "eqviz.plots.layers:breaking_by_layer",
+    "breaking_over_training": "eqviz.plots.training:breaking_over_training",
+    "cka_by_layer": "eqviz.plots.cka:cka_by_layer",
+    "data_symmetry": "eqviz.plots.symmetry_of_data:data_symmetry",
     "exactness_by_size": "eqviz.plots.exactness:exactness_by_size",
     "FeaturePanel": "eqviz.plots.features:FeaturePanel",
+    "function_split": "eqviz.plots.split:function_split",
     "isotypic_spectrum": "eqviz.plots.spectrum:isotypic_spectrum",
+    "lie_derivative_by_layer": "eqviz.plots.lie_derivative:lie_derivative_by_layer",
+    "local_defect": "eqviz.plots.culprits:local_defect",
+    "learned_action_by_layer": "eqviz.plots.learned_action:learned_action_by_layer",
     "Network": "eqviz.plots.labels:Network",
     "networks": "eqviz.plots.labels:networks",
+    "patching": "eqviz.plots.patched:patching",
+    "orbits_in_plane": "eqviz.plots.orbit_plane:orbits_in_plane",
     "predicted_and_measured": "eqviz.plots.predictions:predicted_and_measured",
+    "probe_accuracy": "eqviz.plots.probes:probe_accuracy",
     "SampledGrid": "eqviz.plots.sampled_grid:SampledGrid",
     "sampling_grid": "eqviz.plots.sampling:sampling_grid",
+    "selectivity_by_layer": "eqviz.plots.orientation_selectivity:selectivity_by_layer",
     "surviving_subgroups": "eqviz.plots.subgroups:surviving_subgroups",
+    "twin_cka_by_layer": "eqviz.plots.cka:twin_cka_by_layer",
+    "symmetry_match": "eqviz.plots.symmetry_of_data:symmetry_match",
 }
 """Public name -> "module:attribute"; loaded when first asked for."""
 

@@ -15,10 +15,13 @@ import pandas as pd
 
 from eqviz.errors import EqvizError
 from eqviz.plots.theme import theme
-from eqviz.report.figures import DrawnFigure, chosen_figures, draw
+from eqviz.report.figure_kinds import DrawnFigure
+from eqviz.report.figures import chosen_figures, draw, tables_behind
+from eqviz.report.findings_words import findings_in_words
 from eqviz.report.page import agreement, page
 from eqviz.report.sections import Tables, sections
-from eqviz.report.tables import TABLES, accuracy_table, check_formats, render
+from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render
+from eqviz.studies.derived import analyses_behind
 from eqviz.studies.provenance import environment, file_fingerprint
 from eqviz.studies.runs import Runs
 
@@ -40,7 +43,8 @@ def write_report(
 ) -> tuple[Path, ...]:
     """Measure what is not cached, draw the figures, and write everything to `folder`; returns the files.
 
-    `only` names the figures to draw; if empty, all that these networks allow. `formats` are their file formats (pdf,
+    `only` names the figures to draw; if empty, all that these networks allow. Analyses in depth that no chosen figure
+    is drawn from are not made. `formats` are their file formats (pdf,
     png, svg), `table_formats` those of the tables (csv, md, tex). `on_work` is told what is being done.
     Raises EqvizError for unknown names and for a folder that cannot be written to, before anything is measured.
     """
@@ -49,8 +53,9 @@ def write_report(
     formats, table_formats = check_formats(formats, FIGURE_FORMATS, "figure"), check_formats(table_formats)
     target = writable_folder(folder)
     tables = Tables(runs)
-    contents = _contents(tables)
-    figures, remarks = [], [*unfinished(runs), *untraceable(runs)]
+    wanted = chosen_tables([*MEASURED, *tables_behind(names)] if only else ())
+    contents, missing = _contents(tables, wanted, strict=False)
+    figures, remarks = [], [*unfinished(runs), *untraceable(runs), *missing]
     for section in sections(tables):
         for name in names:
             tell(f"drawing {name}{section.suffix}")
@@ -73,16 +78,35 @@ def write_report(
     shown = page(
         title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"],
         remarks, alarms, agreement(contents["verdict"]),
+        findings_in_words(contents["findings"]) if "findings" in contents else (),
     )  # fmt: skip
     files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
     files["index.html"] = _bytes(shown)
     return _write(target, files)
 
 
-def _contents(tables: Tables) -> dict[str, pd.DataFrame]:
-    """Every table that is written, by name."""
-    contents = {name: tables[name] for name in TABLES}
-    return {**contents, ACCURACY_TABLE: accuracy_table(contents["accuracy_overview"])}
+def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """These tables by name, and a remark on each analysis in depth that has no answer for some network.
+
+    Raises EqvizError for a table that has none for any network, if `strict`; else it is left out.
+    """
+    runs = tables.runs
+    runs.measured()
+    runs.analyse(analysis for name in names for analysis in analyses_behind(name))
+    contents, remarks = {}, []
+    for name in names:
+        try:
+            contents[name] = tables[name]
+        except EqvizError as error:
+            if strict or name in MEASURED:
+                raise
+            remarks.append(f"Left out: table {name} ({error})")
+    if "accuracy_overview" in contents:
+        contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    for name, reasons in runs.unanswered().items():
+        if name in contents:
+            remarks += [f"No {name} of run {run}: {reason}" for run, reason in reasons.items()]
+    return contents, remarks
 
 
 def unfinished(runs: Runs) -> list[str]:
@@ -99,12 +123,35 @@ def untraceable(runs: Runs) -> list[str]:
     return [f"Run {name} could not be audited: {reason}" for name, reason in runs.untraceable().items()]
 
 
-def write_tables(runs: Runs, folder: str | Path, formats: Sequence[str] = ("csv", "md", "tex")) -> tuple[Path, ...]:
-    """Measure what is not cached and write every table to `folder`/tables. Raises EqvizError as `write_report` does."""
+def make_tables(runs: Runs, *, only: Sequence[str] = (), on_work: OnWork | None = None) -> dict[str, pd.DataFrame]:
+    """The tables `only`, or all of them, by name; measured now where they are not cached.
+
+    `on_work` is told of what has no answer. Raises EqvizError for unknown names, and for a table in `only` that has no
+    answer for any network.
+    """
+    contents, remarks = _contents(Tables(runs), chosen_tables(only), strict=bool(only))
+    tell = on_work or (lambda what: None)
+    for remark in remarks:
+        tell(remark)
+    return contents
+
+
+def write_tables(
+    runs: Runs,
+    folder: str | Path,
+    formats: Sequence[str] = ("csv", "md", "tex"),
+    *,
+    only: Sequence[str] = (),
+    on_work: OnWork | None = None,
+) -> tuple[Path, ...]:
+    """Measure what is not cached and write the tables `only`, or all of them, to `folder`/tables; returns the files.
+
+    `on_work` is told of what has no answer. Raises EqvizError as `write_report` does.
+    """
     formats = check_formats(formats)
+    chosen_tables(only)
     target = writable_folder(folder)
-    tables = Tables(runs)
-    contents = _contents(tables)
+    contents = make_tables(runs, only=only, on_work=on_work)
     return _write(target, _table_files(contents, formats))
 
 

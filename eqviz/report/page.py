@@ -7,7 +7,7 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
-from eqviz.report.figures import DrawnFigure
+from eqviz.report.figure_kinds import DrawnFigure
 from eqviz.report.sections import last_epochs
 from eqviz.report.tables import readable
 
@@ -19,7 +19,8 @@ _PAGE = """<!doctype html>
 <title>eqviz: {{ folder }}</title>
 <style>
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-  h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+  h1 { font-size: 1.5rem; } h2 { font-size: 1.3rem; margin-top: 3rem; }
+  h3 { font-size: 1.1rem; margin-top: 2rem; }
   figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
   figcaption, .small { font-size: .875rem; color: #444; }
   .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; }
@@ -45,14 +46,25 @@ layers.</p>
 <p class="small">exact: whether the whole group survives at the output, decided by how far the breaking falls from
 float32 to float64. surviving: the largest subgroup that does. first_broken: the first layer in which the group does not
 survive. breaking_fraction and floor: at the output. Accuracies are means over seeds.</p>
-{% for figure in figures %}
-<h2 id="{{ figure.stem }}">{{ figure.title }}</h2>
+{% if found %}<h2>What was found</h2>
+{% for network, sentences in found %}<h3>{{ network }}</h3>
+<ul>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ul>
+{% endfor %}<p class="small">Means over seeds, from the table findings. Rotated: the mean over the other elements of the
+group, not over all angles. Numbers of images are in the captions of the figures.</p>
+{% endif %}<nav class="small">{% for chapter in chapters %}<p><strong>{{ chapter.title }}</strong>:
+{% for figure in chapter.figures %}<a href="#{{ figure.stem }}">{{ figure.title }}</a>
+{%- if not loop.last %} · {% endif %}{% endfor %}</p>
+{% endfor %}</nav>
+{% for chapter in chapters %}
+<h2>{{ chapter.title }}</h2>
+{% for figure in chapter.figures %}
+<h3 id="{{ figure.stem }}">{{ figure.title }}</h3>
 <figure>
 {% if figure.shown %}<a href="{{ figure.shown }}"><img src="{{ figure.shown }}" alt="{{ figure.title }}"></a>{% endif %}
 <figcaption>{{ figure.caption }} <span>({% for file in figure.files %}<a href="{{ file.link }}">{{ file.ending }}</a>
 {%- if not loop.last %}, {% endif %}{% endfor %})</span></figcaption>
 </figure>
-{% endfor %}
+{% endfor %}{% endfor %}
 <h2>Tables</h2>
 <ul>{% for name in tables %}
 <li>{{ name }}:{% for ending in endings %} <a href="tables/{{ name }}.{{ ending }}">{{ ending }}</a>{% endfor %}</li>
@@ -81,11 +93,12 @@ def page(
     remarks: Sequence[str] = (),
     alarms: Sequence[str] = (),
     agreement: str = "",
+    found: Sequence[tuple[str, Sequence[str]]] = (),
 ) -> str:
     """The report as one HTML page; every text in it is escaped.
 
     `alarms`, one for each layer in which prediction and measurement disagree, stand above everything else;
-    `agreement` is a sentence after the verdict.
+    `agreement` is a sentence after the verdict; `found` are sentences on each network, by its name.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     shown = readable(networks)
@@ -94,14 +107,24 @@ def page(
         verdict=" ".join(part for part in (verdict(networks), agreement) if part),
         alarms=alarms,
         networks={"columns": list(shown.columns), "rows": shown.to_numpy().tolist()},
-        figures=[_entry(figure, formats) for figure in figures],
+        chapters=_chapters(figures, formats),
         tables=tables,
         endings=endings,
         command=provenance["command"],
         made=provenance["environment"],
         skipped=skipped,
         remarks=remarks,
+        found=found,
     )
+
+
+def _chapters(figures: Sequence[DrawnFigure], formats: Sequence[str]) -> list[dict[str, Any]]:
+    """The figures under the titles of their chapters, in order."""
+    titles = dict.fromkeys(figure.chapter for figure in figures)
+    return [
+        {"title": title, "figures": [_entry(figure, formats) for figure in figures if figure.chapter == title]}
+        for title in titles
+    ]
 
 
 def _entry(figure: DrawnFigure, formats: Sequence[str]) -> dict[str, Any]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from eqviz.errors import EqvizError
+from eqviz.fields.layer_calls import OUTPUT
 from eqviz.groups.group import group
 from eqviz.plots.labels import Network, network_label
 from eqviz.plots.labels import networks as style_networks
 from eqviz.studies.examples import Example, feature_example
+from eqviz.studies.measuring_settings import Settings
+from eqviz.studies.run_folders import Run
 from eqviz.studies.runs import Runs
 
 DRAWN_KINDS = ("convolution", "pooling", "block", "output")
@@ -97,13 +100,27 @@ class Section:
 
     def examples(self, layer: str) -> list[Example]:
         """What `layer` of the first run of every network makes of the first test image."""
-        runs = self.tables.runs
+        return [feature_example(run, epoch, self.settings, layer) for run, epoch in self.first_runs()]
+
+    @property
+    def settings(self) -> Settings:
+        """What was measured, and on what."""
+        return self.tables.runs.settings
+
+    def first_runs(self) -> list[tuple[Run, int]]:
+        """The first run of every network, at its last epoch."""
         first = self.table("equivariance").drop_duplicates(["model", "input_size"])
-        by_name = {run.name: run for run in runs}
-        return [
-            feature_example(by_name[str(row["run"])], int(row["epoch"]), runs.settings, layer)
-            for _, row in first.iterrows()
-        ]
+        by_name = {run.name: run for run in self.tables.runs}
+        return [(by_name[str(name)], int(epoch)) for name, epoch in zip(first["run"], first["epoch"], strict=True)]
+
+    def culprit(self, run: Run) -> str:
+        """The layer that breaks most by itself in the network of a run; the output where none does."""
+        name = self.label(run.name)
+        rows = self.in_depth("local_defect_summary")
+        labels = [network_label(model, size) for model, size in zip(rows["model"], rows["input_size"], strict=True)]
+        mine = rows[(pd.Series(labels, index=rows.index) == name) & (rows["n_ranked"] > 0)]
+        ranked = mine.sort_values(["n_culprit", "local_error"], ascending=False)
+        return str(ranked["layer"].iloc[0]) if len(ranked) else OUTPUT
 
     def label(self, run: str) -> str:
         """What figures call the network of that run."""
@@ -111,8 +128,31 @@ class Section:
         mine = runs[runs["run"] == run]
         return network_label(str(mine["model"].iloc[0]), mine["input_size"].tolist()[0])
 
-    def made_from(self, figure: str) -> str:
-        """What a figure was made from, in words: networks, data, numbers of seeds and images, group, device, dtype."""
+    def in_depth(self, name: str, *, every_epoch: bool = False) -> pd.DataFrame:
+        """The rows of a table in depth that are about the networks of this section, at their last epochs.
+
+        Analyses in depth are made under the exact part of the group that is measured.
+        """
+        rows = self.tables[name]
+        groups = (self.group, group(self.group).exact_subgroup.name)
+        mine = rows[(rows["data"] == self.data) & (rows["regime"] == self.regime) & rows["group"].isin(groups)]
+        own = set(zip(*(self.table("networks")[key].astype(str) for key in ("model", "input_size")), strict=True))
+        if "model" in rows:
+            places = zip(mine["model"].astype(str), mine["input_size"].astype(str), strict=True)
+            mine = mine[pd.Series([place in own for place in places], index=mine.index, dtype=bool)]
+        last = "epoch" in rows and "model" in rows and not every_epoch
+        return last_epochs(mine) if last else mine.reset_index(drop=True)
+
+    def all_data(self, name: str) -> pd.DataFrame:
+        """The rows of a table in depth under the group of this section, on all data and in all regimes."""
+        rows = self.tables[name]
+        return last_epochs(rows[rows["group"].isin((self.group, group(self.group).exact_subgroup.name))])
+
+    def made_from(self, figure: str, tables: Sequence[str] = ()) -> str:
+        """What a figure was made from, in words: networks, data, numbers of seeds and images, group, device, dtype.
+
+        `tables` are those in depth that it is drawn from.
+        """
         listed = self.table("networks")
         names = "; ".join(
             network_label(model, size) for model, size in zip(listed["model"], listed["input_size"], strict=True)
@@ -124,6 +164,11 @@ class Section:
             return " ".join(parts)
         accuracy = figure.startswith("accuracy")
         rows = self.table("accuracy" if accuracy else "equivariance")
+        if tables:
+            parts.append(f"Data: {self.data}{self._shown(tables)}; training: {self.regime}.")
+            return " ".join(
+                [*parts, f"Group {group(self.group).exact_subgroup.name}; {self._computed(set(rows['run']))}."]
+            )
         images = 1 if figure in ("aligned_features", "sampling_grid") else int(rows["n"].max())
         parts.append(f"Data: {self.data}, {images} test image{'s' if images != 1 else ''}; training: {self.regime}.")
         if accuracy:
@@ -132,6 +177,12 @@ class Section:
             parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
         masked = ", everything outside the inscribed disc is hidden" if self.tables.runs.settings.mask else ""
         return " ".join([*parts, f"Group {self.group}; {self._computed(set(rows['run']))}{masked}."])
+
+    def _shown(self, tables: Sequence[str]) -> str:
+        """How many images the tables in depth were made from, where they say so."""
+        counts = [self.in_depth(name)["n"].max() for name in tables if "n" in self.tables[name]]
+        which = "training" if any(name.startswith("data_symmetry") for name in tables) else "test"
+        return f", {int(max(counts))} {which} images" if counts else ""
 
     def _computed(self, names: set[str]) -> str:
         """Number format and device of the measurements of these runs, in words."""

@@ -8,14 +8,41 @@ from eqviz.errors import EqvizError
 from eqviz.plots.labels import network_label
 from eqviz.tables import MODEL_KEYS
 
-TABLES = (
+MEASURED = (
     "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
     "equivariance_elements", "equivariance_summary", "spectrum", "spectrum_summary", "subgroups", "subgroups_summary",
     "audit", "verdict", "exactness",
 )  # fmt: skip
+"""Tables of the networks, their symmetry and their accuracy: always written."""
+
+IN_DEPTH = (
+    "local_defect", "local_defect_summary", "patching", "patching_summary", "upright_gain", "function_split",
+    "function_split_summary", "probes", "probes_summary", "attribution", "attribution_summary", "breaking_attribution",
+    "lie_derivative", "lie_derivative_summary", "learned_action", "learned_action_summary", "orbit_plane", "cka",
+    "cka_summary", "twin_cka", "twin_cka_summary", "orientation_selectivity", "orientation_selectivity_summary",
+    "data_symmetry", "data_symmetry_summary", "symmetry_match", "training_summary", "comparisons", "significance",
+    "findings",
+)  # fmt: skip
+"""Tables of the analyses in depth: causes, consequences and evidence. They can be chosen one by one."""
+
+TABLES = (*MEASURED, *IN_DEPTH)
 """The tables a report writes; beside them `accuracy_table`, the overview as a paper prints it."""
 
 _LONG = 50
+
+
+def chosen_tables(only: Sequence[str]) -> tuple[str, ...]:
+    """Names of the tables to make: `only`, or all. Raises EqvizError for a name that is not a table.
+
+    >>> chosen_tables(["patching", "runs"])
+    ('runs', 'patching')
+    """
+    unknown = [name for name in only if name not in TABLES]
+    if unknown:
+        raise EqvizError(
+            "tables", expected=f"among {', '.join(TABLES)}", found=", ".join(unknown), fix="see `eqviz list analyses`"
+        )
+    return tuple(name for name in TABLES if not only or name in only)
 
 
 def accuracy_table(overview: pd.DataFrame) -> pd.DataFrame:

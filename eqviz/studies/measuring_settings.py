@@ -10,6 +10,7 @@ from eqviz.groups.group import group as named_group
 from eqviz.models.arguments import brief
 
 _COUNTS = ("limit", "orbit_images", "batch_size")
+_A_COUNT = "a whole number of at least 1"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Settings:
     limit         test images for the accuracy, chosen evenly over classes
     orbit_images  how many of them go through the orbit capture
     layers        globs of the layers to capture; the output is captured in any case
+    analysis_images  images for each of the analyses in depth; None for each analysis's own number
     mask          hide everything outside the inscribed disc: by `fill` for the accuracy, by the mean of the normalised
                   images for the orbit capture
     fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy
@@ -40,6 +42,7 @@ class Settings:
     root: str | None = None
     limit: int = 1000
     orbit_images: int = 128
+    analysis_images: int | None = None
     layers: str = "*"
     mask: bool = False
     fill: float = 0.0
@@ -50,7 +53,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            _require(name, getattr(self, name), "a whole number of at least 1", _is_count(getattr(self, name)))
+            _require(name, getattr(self, name), _A_COUNT, _is_count(getattr(self, name)))
+        if self.analysis_images is not None:
+            _require("analysis_images", self.analysis_images, _A_COUNT, _is_count(self.analysis_images))
         _require("fill", self.fill, "a number from 0 to 1", _is_number(self.fill) and 0 <= self.fill <= 1)
         _require("mask", self.mask, "True or False", isinstance(self.mask, bool))
         for name in ("layers", "device"):

@@ -17,8 +17,8 @@ class Step:
     """Progress: the `place`-th of `runs` runs, what is being done (`kind`) and how much of it is done.
 
     `kind` is `symmetry` or `accuracy` while a run is measured and `done` at its end, `untrained twin` and `twin done`
-    for its twin, and `sizes` while its exactness at other sizes is predicted. At an end `reused` says whether all came
-    from the cache.
+    for its twin, and `sizes` while its exactness at other sizes is predicted. The analyses in depth go by their own
+    names, and `analysed` ends those of a run. At an end `reused` says whether all came from the cache.
     """
 
     run: str

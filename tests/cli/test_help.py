@@ -14,8 +14,8 @@ from eqviz.report.tables import TABLES
 
 COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "list")
 MEASURING = (
-    "--group", "--data", "--data-root", "--limit", "--orbit-images", "--layers", "--fill", "--mask", "--epochs",
-    "--device", "--jobs", "--import",
+    "--group", "--data", "--data-root", "--limit", "--orbit-images", "--analysis-images", "--layers", "--fill",
+    "--mask", "--epochs", "--device", "--jobs", "--import",
 )  # fmt: skip
 OPTIONS = {
     "demo": {"--output"},
@@ -25,9 +25,9 @@ OPTIONS = {
         "--input-size", "--group", "--sizes", "--verify", "--fix", "--infer-fields", "--channels", "--epoch", "--set",
         "--all", "--json", "--device", "--import",
     },
-    "analyse": {"--output", *MEASURING},
+    "analyse": {"--output", "--only", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},
-    "tables": {"--output", "--format", *MEASURING},
+    "tables": {"--output", "--only", "--format", *MEASURING},
     "list": set(),
 }  # fmt: skip
 

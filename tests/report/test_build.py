@@ -7,7 +7,7 @@ import pytest
 from eqviz.errors import EqvizError
 from eqviz.report import build
 from eqviz.report.build import writable_folder, write_report, write_tables
-from eqviz.report.figures import density
+from eqviz.report.measured_figures import density
 from eqviz.studies.provenance import code_fingerprint, file_fingerprint, version
 from eqviz.studies.runs import open_runs
 

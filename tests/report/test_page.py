@@ -49,14 +49,21 @@ def read(folder):
     return found
 
 
+UNCOUNTED = ("Breaking at the output of every run", "hollow marker at epoch 0")
+"""Captions of figures that put measurements on different images side by side."""
+
+
 def test_the_page_parses_and_every_link_in_it_leads_to_a_file(report):
     shown = read(report)
     assert {"html", "head", "title", "body", "h1", "table", "figure"} <= set(shown.tags)
     assert shown.tags.count("figure") == shown.tags.count("img") == len(FIGURES)
     assert shown.links
-    assert all((report / unquote(link)).is_file() for link in shown.links)
+    within = {link for link in shown.links if link.startswith("#")}
+    assert within == {f"#{name}" for name in FIGURES}
+    links = [unquote(link) for link in shown.links if link not in within]
+    assert all((report / link).is_file() for link in links)
     files = {path.relative_to(report).as_posix() for path in report.rglob("*") if path.is_file()}
-    assert {unquote(link) for link in shown.links} == files - {"index.html"}
+    assert set(links) == files - {"index.html"}
 
 
 def test_every_caption_says_what_was_done(report):
@@ -65,8 +72,8 @@ def test_every_caption_says_what_was_done(report):
     for caption in captions:
         for said in ("P4 CNN, 8 px", "P4 CNN, 9 px", "Z2 CNN, 8 px", "2 seeds", "1 epoch", "digits", "upright", "C4"):
             assert said in caption
-        measured = "float32 on cpu" in caption and re.search(r"\b(1|2|20) test images?\b", caption)
-        assert measured or "no image was run" in caption
+        measured = "float32 on cpu" in caption and re.search(r"\b\d+ (test|training) images?\b", caption)
+        assert measured or "no image was run" in caption or any(words in caption for words in UNCOUNTED)
         assert "nan" not in caption.lower().split()
 
 

@@ -10,7 +10,7 @@ import torch
 
 from eqviz.analysis import symmetry
 from eqviz.errors import EqvizError
-from eqviz.studies import auditing, measuring, runs
+from eqviz.studies import auditing, measured_runs, measuring
 from eqviz.studies.auditing import RunAudit, audit_run, run_exactness, sizes_about
 from eqviz.studies.cache import Cache
 from eqviz.studies.measuring_settings import Settings
@@ -176,7 +176,7 @@ def test_a_contradiction_is_named_with_its_run(two, monkeypatch):
         ]
         return RunAudit(replace(found.audit, layers=tuple(layers)))
 
-    monkeypatch.setattr(runs, "audit_run", wrong)
+    monkeypatch.setattr(measured_runs, "audit_run", wrong)
     opened = open_runs(two / "p4cnn-8-seed0", **QUICK)
     lines = opened.disagreements()
     assert [line.split(":")[0] for line in lines] == [

@@ -1,0 +1,32 @@
+"""What a figure of a report is: how it is drawn, and what is saved of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eqviz.report.sections import Section
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A figure that eqviz makes: how to draw it, its title, how to read it, and the tables in depth that it needs."""
+
+    draw: Callable[[Section], "Axes | Figure"]
+    title: str
+    reading: str
+    tables: tuple[str, ...] = ()
+    chapter: str = "How symmetric, and how accurate"
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure of one section, to be saved under `stem`."""
+
+    name: str
+    stem: str
+    title: str
+    caption: str
+    figure: Figure
+    chapter: str = ""
