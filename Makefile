@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := eqviz-demo
+SHOWN := networks findings audit verdict exactness accuracy_overview accuracy_summary equivariance_summary \
+	spectrum_summary subgroups_summary local_defect_summary upright_gain
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint bench figures clean
@@ -41,8 +43,7 @@ bench: $(VENV)/.dev-installed
 figures: demo
 	mkdir -p figures/demo
 	cp $(DEMO)/report/*.png figures/demo/
-	cp $(DEMO)/report/tables/audit.csv $(DEMO)/report/tables/verdict.csv $(DEMO)/report/tables/exactness.csv figures/demo/
-	cp $(DEMO)/report/tables/networks.csv $(DEMO)/report/tables/*_summary.csv $(DEMO)/report/tables/accuracy_overview.csv $(DEMO)/report/tables/accuracy_table.md figures/demo/
+	cp $(addprefix $(DEMO)/report/tables/,$(addsuffix .csv,$(SHOWN)) accuracy_table.md) figures/demo/
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -39,6 +39,19 @@ def few_sizes():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_images():
+    """Analyses in depth on fewer images than anyone else wants, for the same reason."""
+    from dataclasses import replace
+
+    from eqviz.studies.analyses import ANALYSES
+
+    with pytest.MonkeyPatch.context() as changed:
+        for name, analysis in ANALYSES.items():
+            changed.setitem(ANALYSES, name, replace(analysis, images=min(8, analysis.images)))
+        yield
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """A folder of trained runs, measured once a worker; not to be changed."""

@@ -66,3 +66,46 @@ def test_approximate_networks_break_from_the_pool_on(runs, size):
 
 def test_the_plain_network_breaks_at_once(runs):
     assert runs.networks().query("model == 'z2cnn'")["first_broken"].tolist() == ["conv1"]
+
+
+def test_the_pool_is_the_top_culprit_of_every_approximate_network_and_exact_ones_have_none(runs):
+    table = runs.local_defect().query("model == 'p4cnn'")
+    culprits = table[table["rank"] == 1].set_index("run")["layer"].astype(str).to_dict()
+    approximate = {run.name for run in runs if run.model == "p4cnn" and run.input_size[0] != 16}
+    assert culprits == dict.fromkeys(approximate, "pool")
+    assert table.query("input_size == 16")["exact"].tolist() == ["yes"] * len(table.query("input_size == 16"))
+
+
+@pytest.mark.parametrize("size", [15, 17])
+def test_the_symmetric_component_after_the_pool_restores_rotated_accuracy(runs, size):
+    table = runs.patching().query("model == 'p4cnn' and input_size == @size and scale == 0")
+    after = table[table["layer"].isin(AFTER_POOL)]
+    assert after["cut"].all()
+    assert (after["gain_rotated"] >= 0.05).all()
+    assert (after["consistency"] == 1).all()
+    before = table[table["layer"].isin(BEFORE_POOL)]
+    assert (before["gain_rotated"].abs() <= 1 / before["n"]).all()  # at most one image on the edge of two classes
+
+
+def test_patching_changes_nothing_in_exact_networks(runs):
+    table = runs.patching().query("model == 'p4cnn' and input_size == 16 and scale == 0")
+    assert (table["gain_rotated"].abs() <= 1 / table["n"]).all()
+
+
+def test_orientation_can_be_read_from_the_invariant_layer_of_approximate_networks_only(runs):
+    table = runs.probes().query("layer == 'coset_pool' and target == 'element' and component == 'breaking'")
+    read = table[(table["model"] == "p4cnn") & (table["frame"] == "aligned")].set_index("input_size")
+    exact, approximate = read.loc[[16]], read.drop(16)
+    assert (exact["accuracy"] == exact["chance"]).all()
+    assert (approximate["accuracy"] > approximate["baseline_high"]).all()
+    assert (approximate["p_value"] <= 0.05).all()
+
+
+def test_explanations_of_exact_networks_turn_with_the_image(runs):
+    table = runs.attribution().query("model == 'p4cnn' and layer == '(input)'")
+    exact = table[table["input_size"] == 16].set_index("method")
+    assert (exact.loc[["integrated_gradients"], "cosine"] > 0.999).all()
+    # tied maxima of the pool send the gradient to the first of them
+    assert (exact.loc[["saliency"], "cosine"] > 0.98).all()
+    assert (exact["tied_windows_with_gradient"] > 0).all()
+    assert (table[table["input_size"] != 16].query("method == 'saliency'")["cosine"] < 0.9).all()

@@ -37,7 +37,6 @@ def test_every_table_begins_with_its_keys_and_names_no_column_twice():
         keys = COMPARISON_KEYS if name == "comparisons" else MODEL_KEYS if by_network else RUN_KEYS
         keys = (*keys, "weights") if name == "verdict" else keys  # trained networks and untrained twins in one table
         assert schema[: len(keys)] == keys
-        keys = (*keys, "other_model", "other_input_size") if name == "twin_cka_summary" else keys  # pairs of networks
         if "layer" in schema:
             assert schema[len(keys) : len(keys) + 3] == LAYER_KEYS
         assert empty(name).columns.tolist() == list(schema)

@@ -66,10 +66,10 @@ def patching(
 
     Arguments as in `eqviz.capture`, with one label 0, 1, ... an image. Elements that interpolate are left out: the
     group is its exact subgroup. Only layers of `kinds` are patched (None: `ANALYSED_KINDS`; of more than 16 such layers
-    no convolutions, whose blocks say enough), those that cannot be aligned are left out, and s = 1 is always measured. Costs a pass over the orbit for each layer and each other scale, of which a cut needs
-    only the layers that follow it; the chosen layers of one batch are held in memory. `progress` is told the fraction
-    done. Raises EqvizError as `eqviz.capture` does, for labels and scores that do not fit, and for scales that are no
-    numbers.
+    no convolutions, whose blocks say enough), those that cannot be aligned are left out, and s = 1 is always measured.
+    Costs a pass over the orbit for each layer and each other scale, of which a cut needs only the layers that follow
+    it; the chosen layers of one batch are held in memory. `progress` is told the fraction done. Raises EqvizError as
+    `eqviz.capture` does, for labels and scores that do not fit, and for scales that are no numbers.
 
     Source: activation patching (Vig et al., "Investigating gender bias in language models using causal mediation
     analysis", NeurIPS 2020), with the Reynolds operator as the intervention.

@@ -20,13 +20,13 @@ from eqviz.report.figures import chosen_figures, draw, tables_behind
 from eqviz.report.findings_words import findings_in_words
 from eqviz.report.page import agreement, page
 from eqviz.report.sections import Tables, sections
-from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render
+from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render, significance_table
 from eqviz.studies.derived import analyses_behind
 from eqviz.studies.provenance import environment, file_fingerprint
 from eqviz.studies.runs import Runs
 
 FIGURE_FORMATS = ("pdf", "png", "svg")
-ACCURACY_TABLE = "accuracy_table"
+ACCURACY_TABLE, SIGNIFICANCE_TABLE = "accuracy_table", "significance_table"
 
 OnWork = Callable[[str], None]
 
@@ -78,7 +78,7 @@ def write_report(
     shown = page(
         title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"],
         remarks, alarms, agreement(contents["verdict"]),
-        findings_in_words(contents["findings"]) if "findings" in contents else (),
+        findings_in_words(contents["findings"]) if "findings" in contents else (), contents.get(SIGNIFICANCE_TABLE),
     )  # fmt: skip
     files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
     files["index.html"] = _bytes(shown)
@@ -103,6 +103,8 @@ def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[di
             remarks.append(f"Left out: table {name} ({error})")
     if "accuracy_overview" in contents:
         contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
+    if len(contents.get("significance", ())):
+        contents[SIGNIFICANCE_TABLE] = significance_table(contents["significance"])
     for name, reasons in runs.unanswered().items():
         if name in contents:
             remarks += [f"No {name} of run {run}: {reason}" for run, reason in reasons.items()]

@@ -51,6 +51,12 @@ survive. breaking_fraction and floor: at the output. Accuracies are means over s
 <ul>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ul>
 {% endfor %}<p class="small">Means over seeds, from the table findings. Rotated: the mean over the other elements of the
 group, not over all angles. Numbers of images are in the captions of the figures.</p>
+{% endif %}{% if compared %}<h2>What differs between networks</h2>
+<div class="wide"><table>
+<thead><tr>{% for name in compared.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in compared.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>
+</table></div>
+<p class="small">{{ compared.caption }}</p>
 {% endif %}<nav class="small">{% for chapter in chapters %}<p><strong>{{ chapter.title }}</strong>:
 {% for figure in chapter.figures %}<a href="#{{ figure.stem }}">{{ figure.title }}</a>
 {%- if not loop.last %} · {% endif %}{% endfor %}</p>
@@ -94,19 +100,23 @@ def page(
     alarms: Sequence[str] = (),
     agreement: str = "",
     found: Sequence[tuple[str, Sequence[str]]] = (),
+    compared: pd.DataFrame | None = None,
 ) -> str:
     """The report as one HTML page; every text in it is escaped.
 
     `alarms`, one for each layer in which prediction and measurement disagree, stand above everything else;
-    `agreement` is a sentence after the verdict; `found` are sentences on each network, by its name.
+    `agreement` is a sentence after the verdict; `found` are sentences on each network, by its name; `compared` a table
+    of what differs between them, with its caption in its attributes.
     """
+    caption = "" if compared is None else str(compared.attrs.get("caption", ""))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     shown = readable(networks)
     return environment.from_string(_PAGE).render(
         folder=folder,
         verdict=" ".join(part for part in (verdict(networks), agreement) if part),
         alarms=alarms,
-        networks={"columns": list(shown.columns), "rows": shown.to_numpy().tolist()},
+        networks=_rows(shown),
+        compared=None if compared is None else {**_rows(readable(compared)), "caption": caption},
         chapters=_chapters(figures, formats),
         tables=tables,
         endings=endings,
@@ -116,6 +126,10 @@ def page(
         remarks=remarks,
         found=found,
     )
+
+
+def _rows(shown: pd.DataFrame) -> dict[str, Any]:
+    return {"columns": list(shown.columns), "rows": shown.to_numpy().tolist()}
 
 
 def _chapters(figures: Sequence[DrawnFigure], formats: Sequence[str]) -> list[dict[str, Any]]:

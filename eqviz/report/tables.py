@@ -1,9 +1,11 @@
 """Tables as files: csv with every digit, Markdown and LaTeX for reading."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
+from eqviz.analysis.significance import significance_by_metric, significance_caption
 from eqviz.errors import EqvizError
 from eqviz.plots.labels import network_label
 from eqviz.tables import MODEL_KEYS
@@ -26,7 +28,7 @@ IN_DEPTH = (
 """Tables of the analyses in depth: causes, consequences and evidence. They can be chosen one by one."""
 
 TABLES = (*MEASURED, *IN_DEPTH)
-"""The tables a report writes; beside them `accuracy_table`, the overview as a paper prints it."""
+"""The tables a report writes; beside them `accuracy_table` and `significance_table`, as a paper prints them."""
 
 _LONG = 50
 
@@ -69,6 +71,19 @@ def _shown(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:.1f}{interval}"
 
 
+def significance_table(significance: pd.DataFrame) -> pd.DataFrame:
+    """What differs between networks as a paper prints it: a row a network, a column a metric, `98.7 ± 0.2 ab` in %.
+
+    `.attrs["caption"]` says what the letters mean, by which test and over how many seeds.
+    """
+    wide = significance_by_metric(significance)
+    labels = [network_label(model, size) for model, size in zip(wide["model"], wide["input_size"], strict=True)]
+    table = wide.drop(columns=["model", "input_size"])
+    table.insert(0, "network", labels)
+    table.attrs["caption"] = significance_caption(significance)
+    return table
+
+
 def to_csv(table: pd.DataFrame) -> str:
     """Comma-separated values, numbers with every digit."""
     return str(table.to_csv(index=False))
@@ -77,12 +92,19 @@ def to_csv(table: pd.DataFrame) -> str:
 def to_markdown(table: pd.DataFrame) -> str:
     """A Markdown table, numbers with four significant digits."""
     escaped = readable(table).map(lambda text: text.replace("|", "\\|"))
-    return str(escaped.to_markdown(index=False, disable_numparse=True)) + "\n"
+    caption = f"\n{_caption(table)}\n" if _caption(table) else ""
+    return str(escaped.to_markdown(index=False, disable_numparse=True)) + "\n" + caption
 
 
 def to_latex(table: pd.DataFrame) -> str:
     """A LaTeX table in booktabs style (a longtable if it has many rows); needs the packages booktabs and longtable."""
-    return str(readable(table).to_latex(index=False, escape=True, longtable=len(table) > _LONG))
+    caption = re.sub(r"([%&#_$])", r"\\\1", _caption(table)) or None
+    return str(readable(table).to_latex(index=False, escape=True, longtable=len(table) > _LONG, caption=caption))
+
+
+def _caption(table: pd.DataFrame) -> str:
+    """What a table says of itself, if it does."""
+    return str(table.attrs.get("caption", ""))
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

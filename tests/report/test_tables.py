@@ -56,7 +56,7 @@ def test_markdown_and_latex_have_a_cell_a_column(table):
 def test_tables_of_the_report_are_balanced_latex(report):
     for path in (report / "tables").glob("*.tex"):
         text = path.read_text()
-        assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)
+        assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1]  # nested
         assert not re.search(r"(?<!\\)[%_#$]", text)
 
 
@@ -82,3 +82,20 @@ def test_the_accuracy_table_has_a_row_a_network_and_a_column_a_metric():
     assert table["network"].tolist() == ["P4 CNN, 16 px", "P4 CNN, 15 px"]
     assert table["0°"].tolist() == ["98.8 [98.1, 99.3]", "100.0 [100.0, 100.0]"]
     assert table["90°"].tolist() == ["50.0", "25.0 [0.0, 50.0]"]
+
+
+def test_a_caption_stands_with_the_table_for_reading_and_not_in_the_numbers():
+    table = AWKWARD.copy()
+    table.attrs["caption"] = "Accuracy in %, a & b."
+    assert to_markdown(table).endswith("\n\nAccuracy in %, a & b.\n")
+    assert r"\caption{Accuracy in \%, a \& b.}" in to_latex(table)
+    assert to_csv(table) == to_csv(AWKWARD)
+
+
+def test_the_table_of_significance_says_what_its_letters_mean(report):
+    text = (report / "tables/significance_table.md").read_text()
+    assert "P4 CNN, 8 px" in text
+    assert "accuracy at 0 degrees" in text
+    assert "2 seeds" in text.splitlines()[-1]  # too few to be compared, and it says so
+    assert "are not compared" in text.splitlines()[-1]
+    assert "are not compared" in (report / "index.html").read_text()
