@@ -30,8 +30,9 @@ def breaking_function(
     outputs: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        items = {suffix: tensor for suffix, tensor in tensors_in(output) if layer.key.layer.endswith(suffix)}
         # a copy: an in-place layer that follows must not change what is kept
-        outputs.extend(tensor.clone() for suffix, tensor in tensors_in(output) if layer.key.layer.endswith(suffix))
+        outputs.append(items[max(items, key=len)].clone())
 
     def function(images: Tensor) -> Tensor:
         aligned: dict[int, Tensor] = {}

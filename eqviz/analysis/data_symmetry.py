@@ -63,7 +63,7 @@ def data_symmetry(
     leave half of them to learn from. `low`, `high`: see :func:`eqviz.analysis.two_sample.told_apart`; `lowest_fold` and
     `highest_fold` are the extremes of single folds.
 
-    `images` (values 0..1, as the network was trained on) are averaged down to 16 x 16 where they are larger, which
+    `images` (as the network was trained on, on any scale) are averaged down to 16 x 16 where they are larger, which
     commutes with the group; at most `limit` are used, classes as equal as they can be. Off-grid elements are left out:
     the group is `named_group(group).exact_subgroup`. The same `seed` gives the same table. Values are missing for
     classes of fewer than 20 images. Raises EqvizError for fewer images in all, for a group with no element but the

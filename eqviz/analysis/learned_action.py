@@ -74,8 +74,8 @@ def learned_action(
 
     `error` is relative, sqrt(sum |Phi(g x) - M Phi(x)|^2 / sum |Phi(g x)|^2) over all positions of held-out images;
     `training_error` the same on the images that M was fitted to. 0: the map is the action; 1: as bad as predicting 0.
-    Both come from second moments in float64, so an exact map shows 1e-7 or less, not 0. A dead layer has NaN.
-    `dimension` is the length of a channel vector and `n` the number of images.
+    Both come from second moments in float64, so an exact map shows the rounding of the layer (some 1e-7 in float32),
+    not 0. A dead layer has NaN. `dimension` is the length of a channel vector and `n` the number of images.
 
     After Lenc & Vedaldi, "Understanding image representations by measuring their equivariance and equivalence",
     CVPR 2015. Raises EqvizError for fewer than three folds, fewer images than folds, a group of one element, and as

@@ -19,7 +19,7 @@ from eqviz.capture.features import ANALYSED_KINDS
 from eqviz.capture.hooks import watching
 from eqviz.capture.layers import resolve_field
 from eqviz.capture.orbit_capture import run_orbit
-from eqviz.capture.patching import CUT_IMAGES, Cut, find_cuts, run_patched
+from eqviz.capture.patching import CUT_IMAGES, find_cuts, run_patched
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import LayerCall, layer_names, placement
@@ -67,9 +67,9 @@ def patching(
     Arguments as in `eqviz.capture`, with one label 0, 1, ... an image. Elements that interpolate are left out: the
     group is its exact subgroup. Only layers of `kinds` are patched (None: `ANALYSED_KINDS`; of more than 16 such layers
     no convolutions, whose blocks say enough), those that cannot be aligned are left out, and s = 1 is always measured.
-    Costs a pass over the orbit for each layer and each other scale, of which a cut needs only the layers that follow
-    it; the chosen layers of one batch are held in memory. `progress` is told the fraction done. Raises EqvizError as
-    `eqviz.capture` does, for labels and scores that do not fit, and for scales that are no numbers.
+    Costs a pass over the orbit for each layer and each other scale; the chosen layers of one batch are held in memory.
+    `progress` is told the fraction done. Raises EqvizError as `eqviz.capture` does, for labels and scores that do not
+    fit, and for scales that are no numbers.
 
     Source: activation patching (Vig et al., "Investigating gender bias in language models using causal mediation
     analysis", NeurIPS 2020), with the Reynolds operator as the intervention.
@@ -127,7 +127,7 @@ class _Patcher:
         self._kinds, self._spare = kinds or frozenset(ANALYSED_KINDS), kinds is None
         self._layers = layers if isinstance(layers, str) else tuple(layers)
         self._scales, self._classes = scales, classes
-        self._cuts: dict[LayerCall, Cut] = {}
+        self._cuts: dict[LayerCall, bool] = {}
         self._infos: dict[LayerCall, LayerInfo] = {}
         self._as_is: PatchedSums | None = None
         self._sums: dict[tuple[LayerCall, float], PatchedSums] = {}
@@ -183,10 +183,8 @@ class _Patcher:
         scale: float,
         labels: Int[np.ndarray, " image"],
     ) -> PatchedSums:
-        shown = slice(1 if self._cuts[key].one_image_will_do else None)
-
         def run(part: OrbitBatch) -> Any:
-            return run_patched(self._model, part.images[shown], key, captured.patched(scale, part, self._group))
+            return run_patched(self._model, part.images, key, captured.patched(scale, part, self._group))
 
         return PatchedSums.of(orbit_scores(run, parts, len(labels), self._classes), labels)
 
@@ -198,7 +196,7 @@ class _Patcher:
             info = self._infos[key]
             known = {
                 "layer": key.layer, "call": key.call, "depth": info.depth, "kind": info.kind,
-                "subsamples": info.subsamples, "cut": cut.holds,
+                "subsamples": info.subsamples, "cut": cut,
             }  # fmt: skip
             values = {scale: sums.values() for scale, sums in sorted(measured.items()) if sums is not None}
             if any(value["n"] != values[AS_IS]["n"] for value in values.values()):

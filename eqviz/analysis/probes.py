@@ -66,10 +66,11 @@ def probes(
 
     Probes are ridge classifiers on one-hot targets. `frame` is `aligned` for A_g = rho(g)^-1 Phi(g x) and `moved` for
     Phi(g x) = rho(g) A_g, in which even an exact layer shows g; `component` is `full`, `symmetric` (S, the mean of A_g
-    over the group) or `breaking` (D_g = A_g - S). In the aligned frame two probes are at chance by construction, as
-    controls: S does not depend on g, so no element shows in it; and D_g sums to 0 over the orbit of an image while its
-    class stays, so no class shows in it to a linear reader. Field types by which nothing moves have both frames alike.
-    There are no rows for the moved frame of maps whose height and width elements exchange.
+    over the group) or `breaking` (D_g = A_g - S). In the aligned frame two probes read nothing by construction, as
+    controls (a class that cannot be read comes out at `baseline`, somewhat below `chance`): S does not depend on g, so
+    no element shows in it; and D_g sums to 0 over the orbit of an image while its class stays, so no class shows in it
+    to a linear reader. Field types by which nothing moves have both frames alike. There are no rows for the moved frame
+    of maps whose height and width elements exchange.
 
     A component whose share of the energy is within 100 times that of the layer's rounding error (see
     `eqviz.capture.precision.rounding_energy`) holds nothing: it is taken as 0, in the full features too, and marked

@@ -277,8 +277,11 @@ class _Aligner:
 
 
 def subsamples(module: nn.Module, source: Tensor | None, output: Tensor) -> bool:
-    """Whether a layer visits only some positions of a map: by its stride, or else if it halves the map's height."""
-    if source is None or source.dim() < 4 or output.dim() < 4:
+    """Whether a layer visits only some positions of a map: by its stride, or else if it halves the map's height.
+
+    A transposed convolution has a stride too, and enlarges the map.
+    """
+    if source is None or source.dim() < 4 or output.dim() < 4 or output.shape[-2:].numel() >= source.shape[-2:].numel():
         return False
     stride = getattr(module, "stride", None)
     if isinstance(stride, int | tuple):

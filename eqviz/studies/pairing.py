@@ -1,7 +1,7 @@
 """Networks side by side: which runs are twins, and how similar their features are."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -33,9 +33,9 @@ def partners(runs: pd.DataFrame, networks: pd.DataFrame) -> list[tuple[str, str]
     """Pairs of runs to compare, by name: each with a run of the exact network of its model.
 
     `runs` and `networks` are the tables of these names. An approximate run is paired with the exact run of its own
-    seed (the first one if there is none), at the nearest exact input size; an exact run with the exact run of the next
-    seed, which shows how similar two networks are that differ in nothing but their seed. Runs on other data, of other
-    models or in other regimes are never paired.
+    seed (of the next one if there is none), at the nearest exact input size; an exact run with that of the next seed
+    at its own size, which shows how similar two networks are that differ in nothing but their seed. Runs on other data,
+    of other models or in other regimes are never paired.
     """
     shared = ["model", "group", "data", "regime"]
     exact = networks[networks["exact"] == "yes"][[*shared, "input_size"]].drop_duplicates()
@@ -45,6 +45,8 @@ def partners(runs: pd.DataFrame, networks: pd.DataFrame) -> list[tuple[str, str]
         same = candidates[
             (candidates[shared] == pd.Series(row)[shared]).all(axis=1) & (candidates["run"] != row["run"])
         ]
+        if len(candidates[candidates["run"] == row["run"]]):
+            same = same[same["input_size"] == row["input_size"]]
         if len(same):
             distance = [abs(_pixels(size) - _pixels(row["input_size"])) for size in same["input_size"]]
             ahead = [(seed - row["seed"]) % (1 << 32) for seed in same["seed"]]
@@ -76,7 +78,8 @@ def compare_twins(
 
     import_modules(settings.imports)
     found = test_images(run, settings) if images is None else images
-    subjects = Subject(run, epoch, settings, found), Subject(*other, settings, test_images(other[0], settings))
+    twin = replace(other[0], data=run.data)  # the same pictures, at its own size, whatever it was trained on
+    subjects = Subject(run, epoch, settings, found), Subject(twin, other[1], settings, test_images(twin, settings))
     count = settings.analysis_images or IMAGES
     key = cache_key({
         "analysis": TWIN_CKA, "networks": [subject.ingredients() for subject in subjects],

@@ -105,7 +105,7 @@ class Runs(MeasuredRuns, TablesInDepth):
     def data_symmetry(self) -> pd.DataFrame:
         """How well a classifier tells the training images from moved copies: all of them, and class by class.
 
-        One measurement for all runs that share data, regime, input size and group.
+        One measurement for all runs that share training images, what turns them, input size and group.
         """
         if DATA_SYMMETRY not in self._tables:
             self._join(DATA_SYMMETRY, self._symmetries_of_data())
@@ -115,7 +115,8 @@ class Runs(MeasuredRuns, TablesInDepth):
         found: dict[tuple[object, ...], pd.DataFrame] = {}
         for place, (run, epoch) in enumerate(self.checkpoints, start=1):
             keys = self._predicted_keys(run, epoch)
-            data = tuple(keys[name] for name in ("input_size", "group", "data", "regime"))
+            turned = None if run.training is None else (run.training.rotation, run.training.quarter_turns)
+            data = (keys["group"], run.data, run.input_size, run.normalisation, turned)
             tell = partial(teller(self._on_step, run, epoch, place, len(self.checkpoints)), DATA_SYMMETRY)
             if data not in found:
                 found[data] = run_data_symmetry(run, self.settings, self.cache, tell)

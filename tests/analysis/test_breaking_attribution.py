@@ -239,3 +239,20 @@ def test_what_a_user_gets_wrong_is_said(chosen, match):
 def test_a_border_is_part_of_the_image(edge):
     with pytest.raises(EqvizError, match="edge: expected from 1 to less than half of 9 pixels"):
         breaking_attribution(network(), torch.randn(1, 1, 9, 9), "C4", edge=edge)
+
+
+class Nested(nn.Module):
+    """An exact item `b` beside a broken one that ends in the same name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return {"b": x, "a": {"b": self.conv(x)}}
+
+
+def test_items_that_end_alike_are_told_apart():
+    model, images = nn.Sequential(Nested()), torch.rand(3, 1, 6, 6)
+    assert (breaking_maps(model, images, "0[a][b]", "C4").breaking > 1e-3).all()
+    assert breaking_maps(model, images, "0[b]", "C4").rounding

@@ -250,7 +250,7 @@ class KeepsSize(nn.Module):
         return self.back(self.front(x).reshape(len(x), 4, 9))
 
 
-def test_what_runs_on_one_image_and_what_runs_on_all_gives_the_same():
+def test_a_model_that_keeps_the_number_of_images_for_later_gives_the_same():
     front, back = nn.Conv2d(1, 4, 3), nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     short, whole = nn.Sequential(front, nn.Flatten(2), back), KeepsSize(front, back)
     images, labels = torch.randn(20, 1, 5, 5), np.arange(20) % 3
@@ -381,3 +381,28 @@ def test_the_model_is_left_as_it_was_also_when_it_raises(runs):
     assert [len(module._forward_hooks) for module in model.modules()] == [0, 0]
     assert all(module.training for module in model.modules())
     assert torch.is_grad_enabled()
+
+
+class Gate(nn.Module):
+    """A way around the convolution that opens for few images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3)
+
+    def forward(self, x):
+        gate = torch.relu(x.amax((1, 2, 3)) - 30)
+        return self.conv(x).mean((2, 3)) + 5 * gate[:, None] * torch.eye(3)[0]
+
+
+@pytest.mark.parametrize("opened", [[8, 12], [40]])
+def test_a_way_around_that_few_images_take_is_theirs_alone(opened):
+    model, images = Gate(), torch.randn(48, 1, 5, 5)
+    images[opened, 0, 2, 2] = 40.0
+    with torch.no_grad():
+        labels = model(images).argmax(1).numpy()
+    tables = [patching(model, images, labels, "C4", layers="conv", batch_size=size) for size in (4, 64, 192)]
+    for table in tables:
+        # the gate is the same for every element, and moves the opened images to class 0 whatever the layer gives
+        assert table.drop(columns="cut").round(9).equals(tables[0].drop(columns="cut").round(9))
+    assert at(tables[2], "conv", 0.0)["cut"] == (opened == [40])  # beyond the images that cuts are looked for on

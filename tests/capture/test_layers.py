@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from eqviz.capture.layers import layer_kind, resolve_field, select_layers
-from eqviz.capture.orbit_capture import capture
+from eqviz.capture.orbit_capture import capture, subsamples
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Image, declare
 from eqviz.fields.layer_calls import layer_names, matches, near_names
@@ -150,3 +150,9 @@ def test_an_undeclared_shape_asks_for_a_declaration_in_one_line(shape):
     with pytest.raises(EqvizError, match=r"layer odd: .*fields=\{'odd': 'regular\(C4\)'\}") as caught:
         resolve_field("odd", nn.ReLU(), shape, {})
     assert "\n" not in str(caught.value)
+
+
+def test_a_transposed_convolution_enlarges_and_does_not_subsample():
+    images, module = torch.zeros(2, 1, 4, 4), nn.ConvTranspose2d(1, 1, 2, stride=2)
+    assert not subsamples(module, images, module(images))
+    assert subsamples(nn.MaxPool2d(2), images, nn.MaxPool2d(2)(images))

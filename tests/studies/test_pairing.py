@@ -2,7 +2,10 @@
 
 import pandas as pd
 
-from eqviz.studies.pairing import partners
+from eqviz.studies.cache import Cache
+from eqviz.studies.measuring_settings import Settings
+from eqviz.studies.pairing import compare_twins, partners
+from eqviz.studies.run_folders import find_runs
 
 SHARED = {"model": "p4cnn", "group": "C4", "data": "digits", "regime": "upright"}
 
@@ -31,6 +34,10 @@ def test_the_nearest_exact_size_counts_and_the_next_seed_where_its_own_is_missin
     assert partners(table, networks(n15="no", n16="yes", n28="yes"))[0] == ("15-5", "16-7")
 
 
+def test_exact_runs_are_paired_at_their_own_size_only():
+    assert partners(runs((16, 0, ""), (18, 0, "")), networks(n16="yes", n18="yes")) == []
+
+
 def test_runs_in_other_regimes_and_runs_without_an_exact_twin_have_no_partner():
     table = runs((15, 0, ""), (16, 0, "uniform"))
     exact = networks(n15="no").assign(regime="upright")
@@ -43,3 +50,18 @@ def test_sizes_that_are_not_square_have_a_height():
     table = runs(("9x12", 0, ""), ("10x12", 0, ""))
     sizes = pd.DataFrame([{**SHARED, "input_size": "10x12", "exact": "yes"}])
     assert partners(table, sizes) == [("9x12-0", "10x12-0")]
+
+
+def test_twins_see_the_same_pictures_whatever_images_they_were_trained_on(write_run, tmp_path):
+    data = {"source": "digits", "seed": 1}
+    write_run("a", size=8, seed=0)
+    for name, record in (("same", {}), ("other", {"data": data})):
+        write_run(name, size=8, seed=5, **record)
+    by_name = {run.name: run for run in find_runs(tmp_path)}
+    found = [
+        compare_twins(
+            by_name["a"], 1, (by_name[name], 1), Settings(limit=30, analysis_images=12), Cache.beside(tmp_path)
+        )
+        for name in ("same", "other")
+    ]
+    pd.testing.assert_frame_equal(found[0].table, found[1].table)

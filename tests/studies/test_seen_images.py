@@ -8,6 +8,7 @@ import torch
 from eqviz.fields.grid_action import act_on_grid
 from eqviz.groups.group import group
 from eqviz.studies.run_folders import find_runs
+from eqviz.studies.runs import open_runs
 from eqviz.studies.seen_images import seen_images
 from eqviz.studies.settings import Rotation, TrainingSettings
 
@@ -60,3 +61,12 @@ def test_never_more_than_the_run_was_trained_on(run):
     few = run(rotation=Rotation())
     few = replace(few, data=replace(few.data, train_limit=10))
     assert len(seen_images(few, 40).images) == 10
+
+
+def test_the_symmetry_of_the_data_is_that_of_each_run(write_run, tmp_path):
+    write_run("few", data={"source": "digits", "train_limit": 60})
+    write_run("more", data={"source": "digits", "train_limit": 90}, seed=1)
+    write_run("more-too", data={"source": "digits", "train_limit": 90}, seed=2)
+    table = open_runs(tmp_path, limit=100).data_symmetry().query("label == '' and element == 'random'").set_index("run")
+    assert table["n"].to_dict() == {"few": 60, "more": 90, "more-too": 90}
+    assert table["auc"]["more"] == table["auc"]["more-too"]
