@@ -62,18 +62,19 @@ eqviz.plots.patching(runs.patching_summary(), networks=colours)
 
 # %%
 gains = runs.upright_gain()
-gains[gains["gain"].notna()][["input_size", "layer", "accuracy_upright", "accuracy_exact", "gain", "gain_left", "n"]]
+output = gains[gains["gain"].notna() & gains["layer"].isin(["pool", "(output)"])]
+output[["input_size", "layer", "accuracy_upright", "accuracy_exact", "gain", "gain_left", "n"]]
 
 # %% [markdown]
 # ## What can be read from the features?
 #
-# A linear probe reads the orientation from aligned features; on an exact layer it is at chance. `baseline_high` is what
-# permuted labels reach.
+# A linear probe reads the orientation from aligned features; on an exact layer it is at chance, 1/4 for four elements.
+# `baseline_high` in `probes` is what permuted labels reach.
 
 # %%
 probes = runs.probes_summary()
 orientation = probes[(probes["target"] == "element") & (probes["frame"] == "aligned") & (probes["component"] == "full")]
-orientation[["model", "input_size", "layer", "accuracy", "chance", "baseline_high", "n_above", "n_seeds"]]
+orientation.pivot_table(index="layer", columns=["model", "input_size"], values="accuracy", observed=True).round(2)
 
 # %% [markdown]
 # ## Are differences significant?
@@ -83,7 +84,8 @@ orientation[["model", "input_size", "layer", "accuracy", "chance", "baseline_hig
 
 # %%
 compared = runs.comparisons()
-compared[["metric", "input_size_a", "input_size_b", "difference", "low", "high", "p_welch_holm", "effect_size", "note"]]
+upright = compared[compared["metric"] == "accuracy at 0 degrees"]
+upright[["model_a", "input_size_a", "model_b", "input_size_b", "difference", "low", "high", "p_welch_holm", "note"]]
 
 # %% [markdown]
 # ## Your own question

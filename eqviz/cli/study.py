@@ -21,8 +21,9 @@ def opened(ckpt_dir: str, options: dict[str, Any]) -> "Iterator[tuple[Runs, List
     with listening() as listener:
         runs = open_runs(ckpt_dir, on_step=listener.step, **options)
         yield runs, listener
-    reused = sum(measured.from_cache for measured in runs.measured())
-    click.echo(f"{len(runs.measured())} checkpoints, {reused} of them from the cache in {runs.cache.folder}", err=True)
+    click.echo(
+        f"{len(runs.checkpoints)} checkpoints, {runs.reused} of them from the cache in {runs.cache.folder}", err=True
+    )
 
 
 def command_line() -> str:

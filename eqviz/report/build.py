@@ -86,13 +86,13 @@ def write_report(
 
 
 def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """These tables by name, and a remark on each analysis in depth that has no answer for some network.
+    """These tables by name, and a remark on each analysis in depth that has no answer for any network.
 
     Raises EqvizError for a table that has none for any network, if `strict`; else it is left out.
     """
-    runs = tables.runs
-    runs.measured()
-    runs.analyse(analysis for name in names for analysis in analyses_behind(name))
+    if set(names) & set(MEASURED) - {"runs", "audit", "exactness"}:
+        tables.runs.measured()  # first: it is what a wrong layer or group stops
+    tables.runs.analyse(analysis for name in names for analysis in analyses_behind(name))
     contents, remarks = {}, []
     for name in names:
         try:
@@ -105,9 +105,6 @@ def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[di
         contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
     if len(contents.get("significance", ())):
         contents[SIGNIFICANCE_TABLE] = significance_table(contents["significance"])
-    for name, reasons in runs.unanswered().items():
-        if name in contents:
-            remarks += [f"No {name} of run {run}: {reason}" for run, reason in reasons.items()]
     return contents, remarks
 
 
@@ -257,6 +254,7 @@ def provenance(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> dict
         for (run, _), measured in zip(runs.checkpoints, runs.measured(), strict=True)
         for layer, reason in measured.symmetry.single.skipped.items()
     }
+    skipped |= {f"{run}: {name}": why for name, reasons in runs.unanswered().items() for run, why in reasons.items()}
     return {
         "command": command or " ".join(sys.argv),
         "environment": environment(),

@@ -11,13 +11,17 @@ from eqviz.report.sections import Section
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure that eqviz makes: how to draw it, its title, how to read it, and the tables in depth that it needs."""
+    """A figure that eqviz makes: how to draw it, its title, how to read it, and the tables in depth that it needs.
+
+    `images` is how many images are drawn, of the first run of each network, where that is not what tables sum over.
+    """
 
     draw: Callable[[Section], "Axes | Figure"]
     title: str
     reading: str
     tables: tuple[str, ...] = ()
     chapter: str = "How symmetric, and how accurate"
+    images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -35,5 +35,5 @@ def draw(name: str, section: Section) -> DrawnFigure:
     figure = made if isinstance(made, Figure) else made.figure
     if not isinstance(figure, Figure):
         raise TypeError(f"{name} was drawn into a {type(figure).__name__}, not a figure of its own")
-    caption = f"{kind.reading} {section.made_from(name, kind.tables)}"
+    caption = f"{kind.reading} {section.made_from(name, kind.tables, kind.images)}"
     return DrawnFigure(name, name + section.suffix, kind.title, caption, figure, kind.chapter)

@@ -156,17 +156,19 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
     "attribution_examples": FigureKind(
         _explained,
         "One explanation, upright and moved",
-        "Integrated gradients of the predicted class for the first test image x and for its moved copy, moved back.",
+        "Integrated gradients of the predicted class for a test image x and for its moved copy, moved back.",
         ("attribution",),
         EXPLANATIONS,
+        images=1,
     ),
     "breaking_attribution": FigureKind(
         _breaking,
         "Which pixels break the symmetry",
         "The breaking fraction of a layer (the first culprit, or the output where there is none) attributed to the "
-        "pixels of the first test images by integrated gradients: red pixels raise it, blue ones lower it.",
+        "pixels of some test images by integrated gradients: red pixels raise it, blue ones lower it.",
         ("breaking_attribution", "local_defect_summary"),
         EXPLANATIONS,
+        images=_SHOWN,
     ),
     "lie_derivative_by_layer": FigureKind(
         _lie_derivative,
@@ -191,6 +193,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         "exactly equivariant layer every orbit is one point.",
         ("orbit_plane",),
         CONTINUOUS,
+        images=24,
     ),
     "cka_by_layer": FigureKind(
         _cka,
@@ -219,7 +222,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         _data_symmetry,
         "How symmetric the data are",
         "How well a classifier tells training images, as the regime shows them, from copies moved by the group: 0.5 "
-        "where the data have the symmetry, at the dashed line where they have none of it.",
+        "where the data have the symmetry, at the dashed line (but for chance) where they have none of it.",
         ("data_symmetry_summary", "data_symmetry"),
         DATA,
     ),
@@ -235,7 +238,8 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         _training,
         "Breaking over training",
         "The hollow marker at epoch 0 is the untrained network: what the architecture can break before training "
-        "decides how that is used. Rotated: mean over the quarter turns other than upright.",
+        "decides how that is used. Rotated: mean over the quarter turns other than upright. On at most 300 test "
+        "images, and 32 for the breaking, unless the other tables are of all epochs too.",
         ("training_summary",),
         DATA,
     ),

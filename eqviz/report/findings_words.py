@@ -22,6 +22,7 @@ def findings_in_words(findings: pd.DataFrame) -> list[tuple[str, list[str]]]:
         known = {str(name): value for name, value in row.items() if value is not None and not pd.isna(value)}
         sentences = [_culprit(known), _patched(known), _probed(known), _explained(known)]
         label = network_label(str(known["model"]), known["input_size"])
+        label += "".join(f", {known[key]}" for key in ("data", "regime") if len(set(findings[key])) > 1)
         found.append((label, [sentence for sentence in sentences if sentence]))
     return found
 
@@ -38,13 +39,16 @@ def _culprit(row: Mapping[str, Any]) -> str:
 def _patched(row: Mapping[str, Any]) -> str:
     if "rotated_least" not in row:
         return ""
-    ends = f"{_percent(row['rotated_least'])} ({row['least_layer']}) to {_percent(row['rotated_most'])}"
     layers = int(row["patched_layers"])
-    where = f"one of the {layers} layers from there on" if layers > 1 else "that layer"
+    where = f"one layer (of the {layers} from there on) gives" if layers > 1 else "that layer gives"
+    ends = " and ".join(
+        f"{_percent(row[f'rotated_{end}'])} on moved and {_percent(row[f'upright_{end}'])} on upright images, at {end} "
+        f"({row[f'{end}_layer']})"
+        for end in ("least", "most")
+    )
     return (
-        f"With the symmetric component of {where} alone, accuracy on rotated images goes from "
-        f"{_percent(row['accuracy_rotated'])} to {ends} ({row['most_layer']}), on upright ones from "
-        f"{_percent(row['accuracy_upright'])} to {_percent(row['upright_least'])} and {_percent(row['upright_most'])}."
+        f"Accuracy is {_percent(row['accuracy_rotated'])} on moved and {_percent(row['accuracy_upright'])} on upright "
+        f"images. When {where} out its symmetric component alone, it is {ends}."
     )
 
 
@@ -52,9 +56,9 @@ def _probed(row: Mapping[str, Any]) -> str:
     if "probe_accuracy" not in row:
         return ""
     return (
-        f"A linear probe tells the orientation from {row['probe_layer']} in {_percent(row['probe_accuracy'])} of cases "
-        f"(chance {_percent(row['probe_chance'])}, permuted labels up to {_percent(row['probe_permuted'])}; "
-        f"significantly in {row['probe_seeds']} of {row['n_seeds']})."
+        f"A linear probe tells which element moved the image from {row['probe_layer']} in "
+        f"{_percent(row['probe_accuracy'])} of cases (chance {_percent(row['probe_chance'])}, permuted labels up to "
+        f"{_percent(row['probe_permuted'])}; significantly in {row['probe_seeds']} of {row['n_seeds']})."
     )
 
 

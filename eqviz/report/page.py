@@ -49,8 +49,9 @@ survive. breaking_fraction and floor: at the output. Accuracies are means over s
 {% if found %}<h2>What was found</h2>
 {% for network, sentences in found %}<h3>{{ network }}</h3>
 <ul>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ul>
-{% endfor %}<p class="small">Means over seeds, from the table findings. Rotated: the mean over the other elements of the
-group, not over all angles. Numbers of images are in the captions of the figures.</p>
+{% endfor %}<p class="small">Means over seeds, from the table findings. Moved: the mean over all elements of the group
+but the identity, not over all angles. On fewer images than the table above: their numbers are in the captions of the
+figures.</p>
 {% endif %}{% if compared %}<h2>What differs between networks</h2>
 <div class="wide"><table>
 <thead><tr>{% for name in compared.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
@@ -80,7 +81,8 @@ group, not over all angles. Numbers of images are in the captions of the figures
 <p class="small">eqviz {{ made.eqviz }}, {{ made.created }}, Python {{ made.python }} on {{ made.platform }},
 {% for name, version in made.packages.items() %}{{ name }} {{ version }}{% if not loop.last %}, {% endif %}{% endfor %}.
 Every setting and the fingerprints of the weights are in <a href="provenance.json">provenance.json</a>.</p>
-{% if skipped %}<p class="small">Layers that could not be measured: {% for name, reason in skipped.items() %}{{ name }}
+{% if skipped %}<p class="small">Layers that could not be measured, and analyses that do not apply:
+ {% for name, reason in skipped.items() %}{{ name }}
 ({{ reason }}){% if not loop.last %}; {% endif %}{% endfor %}.</p>{% endif %}
 </body>
 </html>

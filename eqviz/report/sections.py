@@ -148,10 +148,10 @@ class Section:
         rows = self.tables[name]
         return last_epochs(rows[rows["group"].isin((self.group, group(self.group).exact_subgroup.name))])
 
-    def made_from(self, figure: str, tables: Sequence[str] = ()) -> str:
+    def made_from(self, figure: str, tables: Sequence[str] = (), drawn: int | None = None) -> str:
         """What a figure was made from, in words: networks, data, numbers of seeds and images, group, device, dtype.
 
-        `tables` are those in depth that it is drawn from.
+        `tables` are those in depth that it is drawn from, `drawn` how many images of the first run of each network.
         """
         listed = self.table("networks")
         names = "; ".join(
@@ -175,8 +175,11 @@ class Section:
             intervals = self.table("accuracy_summary")["interval"].dropna()
             bands = f"Bands and bars: {intervals.iloc[0]} (none for one seed). " if len(intervals) else ""
             parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
-        masked = ", everything outside the inscribed disc is hidden" if self.tables.runs.settings.mask else ""
-        return " ".join([*parts, f"Group {self.group}; {self._computed(set(rows['run']))}{masked}."])
+        return " ".join([*parts, f"Group {self.group}; {self._computed(set(rows['run']))}{self._masked}."])
+
+    @property
+    def _masked(self) -> str:
+        return ", everything outside the inscribed disc is hidden" if self.settings.mask else ""
 
     def _shown(self, tables: Sequence[str]) -> str:
         """How many images the tables in depth were made from, where they say so."""

@@ -19,6 +19,9 @@ from eqviz.studies.subjects import Subject, Tell
 ANALYSED = "analysed"
 """The kind of the step that ends the analyses of a checkpoint."""
 
+NO_ANSWER = "no-answer"
+"""The kind under which the reason is kept, where an analysis has no answer."""
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -92,7 +95,7 @@ ANALYSES: dict[str, Analysis] = {
 
 @dataclass(frozen=True)
 class Analysed:
-    """Tables of one checkpoint by name; `problems` are reasons in place of tables, `reused` came from the cache."""
+    """Tables of one checkpoint by name; `problems` are reasons in place of tables; `reused` are from the cache."""
 
     tables: Mapping[str, pd.DataFrame]
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Analysed:
     @property
     def from_cache(self) -> bool:
         """Whether nothing had to be computed."""
-        return not self.problems and len(self.reused) == len(self.tables)
+        return len(self.reused) == len(self.tables) + len(self.problems)
 
 
 def analyse_run(
@@ -129,9 +132,12 @@ def analyse_run(
     for name in names:
         count = settings.analysis_images or ANALYSES[name].images
         key = cache_key({**common, "analysis": name, "images": [count, run.data.seed]})
-        known = cache.read_table(name, key)
+        known, reason = cache.read_table(name, key), cache.read_text(NO_ANSWER, key)
         if known is not None:
             tables[name] = known
+        elif reason is not None:
+            problems[name] = reason
+        if known is not None or reason is not None:
             reused.append(name)
             continue
         tell(name, 0.0)
@@ -139,6 +145,7 @@ def analyse_run(
             tables[name] = _plain(ANALYSES[name].ask(subject, count, _telling(tell, name)))
         except EqvizError as error:
             problems[name] = str(error)
+            cache.write_text(NO_ANSWER, key, problems[name])
             continue
         cache.write_table(name, key, tables[name])
     return Analysed(tables, problems, tuple(reused))

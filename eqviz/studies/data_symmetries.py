@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from eqviz.analysis.data_symmetry import data_symmetry
+from eqviz.fields.grid_action import mask_disc
 from eqviz.studies.cache import Cache, cache_key
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.provenance import code_fingerprint
@@ -27,12 +28,13 @@ def run_data_symmetry(
     training = run.training
     key = cache_key({
         "analysis": DATA_SYMMETRY, "data": seen.fingerprint, "group": group, "code": code_fingerprint(),
-        "normalisation": asdict(run.normalisation), "limit": settings.limit,
+        "normalisation": asdict(run.normalisation), "limit": settings.limit, "mask": settings.mask,
         "turned": None if training is None else [asdict(training.rotation), training.quarter_turns],
     })  # fmt: skip
     known = cache.read_table(DATA_SYMMETRY, key)
     if known is not None:
         return known
-    found = data_symmetry(seen.images, seen.labels, seen.classes, group, progress=progress)
+    shown = mask_disc(seen.images) if settings.mask else seen.images
+    found = data_symmetry(shown, seen.labels, seen.classes, group, progress=progress)
     cache.write_table(DATA_SYMMETRY, key, found)
     return found

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from eqviz.analysis.attribution_examples import attribution_example
 from eqviz.analysis.breaking_attribution import BreakingMaps, breaking_maps
@@ -41,25 +40,25 @@ class BrokenImages:
 
 
 def explained_example(run: Run, epoch: int, settings: Settings) -> ExplainedImage:
-    """Integrated gradients of a run's first test image x and of its copy moved by the first element that moves it.
+    """Integrated gradients of one test image x of a run and of its copy moved by the first element that moves it.
 
     Raises EqvizError for a group that moves nothing.
     """
-    subject, images = _first(run, epoch, settings, 1)
-    found = attribution_example(subject.model, subject.run.normalisation.apply(torch.from_numpy(images)), subject.group)
+    subject = Subject(run, epoch, settings, test_images(run, settings))
+    chosen = subject.chosen(1)
+    found = attribution_example(subject.model, subject.shown(chosen), subject.group)
     return ExplainedImage(
-        images[0].astype(np.float64), found.upright[0], found.moved_back[0], float(found.cosine[0]), found.element
+        chosen.images[0].astype(np.float64),
+        found.upright[0],
+        found.moved_back[0],
+        float(found.cosine[0]),
+        found.element,
     )
 
 
 def breaking_example(run: Run, epoch: int, settings: Settings, layer: str, count: int) -> BrokenImages:
-    """The breaking of a layer attributed to the pixels of a run's first `count` test images."""
-    subject, images = _first(run, epoch, settings, count)
-    shown = subject.run.normalisation.apply(torch.from_numpy(images))
-    found: BreakingMaps = breaking_maps(subject.model, shown, layer, subject.group)
-    return BrokenImages(images.astype(np.float64), found.maps, found.breaking, found.rounding)
-
-
-def _first(run: Run, epoch: int, settings: Settings, count: int) -> tuple[Subject, npt.NDArray[np.float32]]:
-    images = test_images(run, settings)
-    return Subject(run, epoch, settings, images), images.images[:count]
+    """The breaking of a layer attributed to the pixels of `count` of a run's test images."""
+    subject = Subject(run, epoch, settings, test_images(run, settings))
+    chosen = subject.chosen(count)
+    found: BreakingMaps = breaking_maps(subject.model, subject.shown(chosen), layer, subject.group)
+    return BrokenImages(chosen.images.astype(np.float64), found.maps, found.breaking, found.rounding)

@@ -4,7 +4,7 @@ from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import pandas as pd
 
@@ -45,6 +45,7 @@ class MeasuredRuns(Sequence[Run], ABC):
         self._on_step = on_step
         self._measured: list[Measured] | None = None
         self._twins: dict[str, MeasuredTwin] | None = None
+        self._fresh: set[tuple[str, int]] = set()
         self._audits: dict[tuple[str, int | None], RunAudit] = {}
         self._disagreements: list[str] = []
         self._tables: dict[str, pd.DataFrame] = {}
@@ -73,8 +74,20 @@ class MeasuredRuns(Sequence[Run], ABC):
         if self._measured is None:
             given = self.settings, self.cache
             calls = [Call(*at, partial(measure_run, *at, *given)) for at in self.checkpoints]
-            self._measured = list(in_turn(calls, "done", self.settings, self._jobs, self._on_step))
+            self._measured = self._in_turn(calls, "done")
         return self._measured
+
+    def _in_turn(self, calls: Sequence[Call], end: str) -> list[Any]:
+        """What every call finds; which checkpoints took work is remembered."""
+        found = list(in_turn(calls, end, self.settings, self._jobs, self._on_step))
+        pairs = zip(calls, found, strict=True)
+        self._fresh |= {(call.run.name, call.epoch) for call, part in pairs if not part.from_cache}
+        return found
+
+    @property
+    def reused(self) -> int:
+        """For how many checkpoints all that was asked for so far came from the cache."""
+        return sum((run.name, epoch) not in self._fresh for run, epoch in self.checkpoints)
 
     def twins(self) -> dict[str, MeasuredTwin]:
         """The untrained twin of every run, by the run's name; measured now unless they are there already."""

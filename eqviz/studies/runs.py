@@ -9,7 +9,7 @@ import pandas as pd
 
 from eqviz.analysis.accuracy import QUARTER_TURNS
 from eqviz.errors import EqvizError
-from eqviz.studies.analyses import ANALYSED, ANALYSES, analyse_run
+from eqviz.studies.analyses import ANALYSED, ANALYSES, Analysed, analyse_run
 from eqviz.studies.data_symmetries import DATA_SYMMETRY, run_data_symmetry
 from eqviz.studies.derived import CURVES, DERIVED
 from eqviz.studies.extensions import import_modules
@@ -17,7 +17,7 @@ from eqviz.studies.measured_runs import Epochs, MeasuredRuns
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import TWIN_CKA, compare_twins, partners, twins_of
 from eqviz.studies.run_folders import Run, find_runs
-from eqviz.studies.stepping import Call, OnStep, in_turn, teller
+from eqviz.studies.stepping import Call, OnStep, teller
 from eqviz.studies.tables_in_depth import TablesInDepth
 from eqviz.tables import conform
 
@@ -49,11 +49,12 @@ class Runs(MeasuredRuns, TablesInDepth):
 
     def analyse(self, names: Iterable[str]) -> None:
         """Have these analyses in depth of every checkpoint, all of one checkpoint after the other; see `ANALYSES`."""
-        wanted = [name for name in ANALYSES if name in set(names) and name not in self._analysed]
+        asked = set(names)
+        wanted = [name for name in ANALYSES if name in asked and name not in self._analysed]
         if not wanted:
             return
         calls = [Call(*at, partial(analyse_run, *at, wanted, self.settings, self.cache)) for at in self.checkpoints]
-        found = list(in_turn(calls, ANALYSED, self.settings, self._jobs, self._on_step))
+        found: list[Analysed] = self._in_turn(calls, ANALYSED)
         for name in wanted:
             self._analysed[name] = [part.tables.get(name) for part in found]
             pairs = zip(self.checkpoints, found, strict=True)
@@ -90,8 +91,13 @@ class Runs(MeasuredRuns, TablesInDepth):
         """
         if TWIN_CKA not in self._tables:
             pairs = twins_of(self.checkpoints, partners(self.runs(), self.networks()))
+            if not pairs:
+                raise EqvizError(
+                    TWIN_CKA, expected="runs of one model on the same data, one of them exact", found="none",
+                    fix="add such a run to the folder, or choose other analyses with --only",
+                )  # fmt: skip
             calls = [Call(*at, partial(compare_twins, *at, other, self.settings, self.cache)) for at, other in pairs]
-            found = in_turn(calls, ANALYSED, self.settings, self._jobs, self._on_step)
+            found = self._in_turn(calls, ANALYSED)
             self._join(TWIN_CKA, (self._with_twin(*pair, part.table) for pair, part in zip(pairs, found, strict=True)))
         return self._tables[TWIN_CKA].copy()
 
@@ -118,6 +124,7 @@ class Runs(MeasuredRuns, TablesInDepth):
             turned = None if run.training is None else (run.training.rotation, run.training.quarter_turns)
             data = (keys["group"], run.data, run.input_size, run.normalisation, turned)
             tell = partial(teller(self._on_step, run, epoch, place, len(self.checkpoints)), DATA_SYMMETRY)
+            keys["data"] = run.data.source  # the images it was trained on, whatever it is tested on
             if data not in found:
                 found[data] = run_data_symmetry(run, self.settings, self.cache, tell)
             yield keys, found[data]

@@ -97,8 +97,10 @@ def test_words_say_what_the_row_says():
     [(name, sentences)] = findings_in_words(findings(*BROKEN))
     assert name == "P4 CNN, 15 px"
     for said in (
-        "most by itself is pool, in 2 of 2 seeds", "the 4 layers", "from 70.0% to 80.0% (pool) to 95.0% (last_pool)",
-        "from 75.0% to 85.0% and 100.0%", "from last_pool in 40.0% of cases (chance 25.0%",
+        "most by itself is pool, in 2 of 2 seeds", "of the 4 from there on", "is 70.0% on moved and 75.0% on upright",
+        "80.0% on moved and 85.0% on upright images, at least (pool)",
+        "95.0% on moved and 100.0% on upright images, at most (last_pool)",
+        "from last_pool in 40.0% of cases (chance 25.0%",
         "0.50 (integrated gradients) and 0.30 (saliency); 4.0%",
     ):  # fmt: skip
         assert said in " ".join(sentences)

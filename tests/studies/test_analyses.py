@@ -68,7 +68,7 @@ def test_what_has_no_answer_leaves_a_reason_and_the_rest_is_there(asked, write_r
     write_run("one")
     write_run("two", seed=1)
     runs = open_runs(tmp_path)
-    runs.analyse(["refused", "found"])
+    runs.analyse(name for name in ["refused", "found"])
     assert runs.analysed("found")[["run", "layer", "value"]].values.tolist() == [
         ["one", "conv1", 1.0], ["one", "fc", 2.0], ["two", "conv1", 1.0], ["two", "fc", 2.0],
     ]  # fmt: skip
@@ -76,6 +76,11 @@ def test_what_has_no_answer_leaves_a_reason_and_the_rest_is_there(asked, write_r
     assert set(runs.unanswered()["refused"]) == {"one", "two"}
     with pytest.raises(EqvizError, match="a group axis"):
         runs.analysed("refused")
+    assert len(asked) == 2
+    again = open_runs(tmp_path)
+    again.analyse(["refused", "found"])
+    assert again.unanswered() == runs.unanswered()
+    assert (again.reused, runs.reused, len(asked)) == (2, 0, 2)  # reasons are kept too
 
 
 @pytest.mark.parametrize("name", ANALYSES)
