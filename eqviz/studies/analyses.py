@@ -54,7 +54,7 @@ class Analysis:
 
 ANALYSES: dict[str, Analysis] = {
     "local_defect": Analysis(
-        "eqviz.analysis.local_defect:local_defect", 64, "which layers break the symmetry by themselves"
+        "eqviz.analysis.local_defect:local_defect", 32, "which layers break the symmetry by themselves"
     ),
     "patching": Analysis(
         "eqviz.analysis.patching:patching", 128, "what becomes of the decision without the broken part of a layer",
@@ -65,7 +65,7 @@ ANALYSES: dict[str, Analysis] = {
         labels=True, layers=False,
     ),
     "probes": Analysis(
-        "eqviz.analysis.probes:probes", 128, "whether orientation and class can be read from the parts of a layer",
+        "eqviz.analysis.probes:probes", 96, "whether orientation and class can be read from the parts of a layer",
         labels=True,
     ),
     "attribution": Analysis(
