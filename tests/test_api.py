@@ -43,7 +43,7 @@ def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
         AttributeError, match=r"no 'captures'; it has EqvizError, .*audit, .*capture, .*, plots, testing"
     ):
-        eqviz.captures  # noqa: B018
+        eqviz.captures  # noqa: B018  # it is the access that raises
 
 
 def fresh(code):

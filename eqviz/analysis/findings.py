@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from eqviz.analysis.local_defect_summary import top_culprit
 from eqviz.tables import MODEL_KEYS, concatenate
 
 _INPUT = "(input)"
@@ -51,10 +52,9 @@ def _of(table: Rows, keys: Mapping[Any, object]) -> Rows:
 
 def _culprit(layers: Rows) -> tuple[dict[str, object], int | None]:
     """The layer to blame, and the depth of the first layer that breaks by itself."""
-    broken = layers[layers["n_ranked"] > 0]
-    if broken.empty:
+    broken, top = layers[layers["n_ranked"] > 0], top_culprit(layers)
+    if top is None:
         return {"culprit": "" if len(layers) else None, "culprit_seeds": 0}, None
-    top = broken.sort_values(["n_culprit", "local_error"], ascending=False).iloc[0]
     return {"culprit": str(top["layer"]), "culprit_seeds": int(top["n_culprit"])}, int(broken["depth"].min())
 
 

@@ -1,5 +1,7 @@
 """The local defect over seeds: which layer is to blame in every training run."""
 
+from typing import Any
+
 import pandas as pd
 
 from eqviz.analysis.summaries import LAYER_TRAITS
@@ -45,3 +47,12 @@ def _together(answers: pd.Series) -> str:
     """What all seeds say, or undecided."""
     found = set(answers.astype(str))
     return found.pop() if len(found) == 1 else "undecided"
+
+
+def top_culprit(summary: pd.DataFrame) -> "pd.Series[Any] | None":
+    """The row of `local_defect_summary`, of one network, that is to blame; None where no layer is.
+
+    It ranks first in most seeds; of several such layers the one with the largest local error.
+    """
+    ranked = summary[summary["n_ranked"] > 0].sort_values(["n_culprit", "local_error"], ascending=False)
+    return ranked.iloc[0] if len(ranked) else None

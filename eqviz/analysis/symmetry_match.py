@@ -22,7 +22,7 @@ def symmetry_match(data_symmetry: pd.DataFrame, equivariance: pd.DataFrame, accu
     Lengyel, van Gemert 2023): one expects little breaking at an AUC near 0.5 and more where it is high.
     """
     whole = data_symmetry[(data_symmetry["label"] == "") & (data_symmetry["element"] == RANDOM)]
-    data = whole[["run", "group", *_DATA]].drop_duplicates(["run", "group"])
+    data = whole[["run", *_DATA]].drop_duplicates("run")
     output, maps = output_and_last_map(equivariance)
     named = {"layer": "map_layer", "breaking_fraction": "map_breaking_fraction", "floor": "map_floor"}
     keys = list(RUN_KEYS)
@@ -32,6 +32,6 @@ def symmetry_match(data_symmetry: pd.DataFrame, equivariance: pd.DataFrame, accu
         .merge(output.drop(columns="layer"), on=keys, how="left")
         .merge(maps.rename(columns=named), on=keys, how="left")
         .merge(upright_and_rotated(accuracy), on=keys, how="left")
-        .merge(data, on=["run", "group"], how="inner")
+        .merge(data, on="run", how="inner")  # the data's group may be the exact part of the network's
     )
     return concatenate([joined.fillna({"map_layer": ""})], "symmetry_match")

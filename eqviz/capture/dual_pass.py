@@ -250,13 +250,13 @@ class _Runner:
 def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
     with warnings.catch_warnings():  # torch scripts some of its own derivatives at the first call, and warns of it
         warnings.simplefilter("ignore", DeprecationWarning)
-        dual: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
+        dual: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]  # torch types none of it
     return dual
 
 
 def _unpacked(dual: Tensor) -> tuple[Tensor, Tensor | None]:
     """The number and its tangent, None for one that carries none."""
-    primal, tangent = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]
+    primal, tangent = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]  # the same
     return primal, tangent
 
 

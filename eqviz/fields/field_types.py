@@ -168,10 +168,11 @@ def _permutation(group: Group, element: Element, reverse: bool) -> tuple[int, ..
 @final
 @dataclass(frozen=True, eq=False)
 class Vector(FieldType):
-    """A representation by a user's own matrices, `(|G|, d, d)`, on the channel axis of `(batch, d)` or `(batch, d, height, width)`.
+    """A representation by a user's own matrices, `(|G|, d, d)`, on the channel axis of `(batch, d)` or `(batch, d,
+    height, width)`.
 
     The matrices must be orthogonal and multiply as the group does (to 1e-6); EqvizError otherwise.
-    """  # noqa: E501
+    """
 
     group: Group
     matrices: npt.NDArray[np.float64]

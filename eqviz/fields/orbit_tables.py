@@ -38,12 +38,12 @@ def equivariance_rows(group: Group, layers: Layers) -> pd.DataFrame:
     breaking_fraction  sum_g |D_g|^2 / sum_g |A_g|^2, in [0, 1]
     relative_error     root mean square over g != e of |A_g - A_e| / |A_e|
     cosine             mean over g != e of the cosine between A_g and A_e
-    l1                 sum over g != e of the mean absolute difference (Edixhoven et al. 2023): carries the activations' scale
-    relative_l1        mean over g != e of sum |A_g - A_e| / sum |A_e|
+    l1                 sum over g != e of the mean absolute difference (Edixhoven et al. 2023), on the activations'
+    scale relative_l1        mean over g != e of sum |A_g - A_e| / sum |A_e|
 
     A group with interpolated elements gives two rows a layer: `grid` True over its exact elements, `grid` False with
     the errors over the interpolated ones and the breaking fraction of the whole group.
-    """  # noqa: E501
+    """
     exact = list(group.members(group.exact_subgroup))
     interpolated = [g for g in range(group.order) if g not in exact]
     parts = []

@@ -44,8 +44,8 @@ def write_report(
     """Measure what is not cached, draw the figures, and write everything to `folder`; returns the files.
 
     `only` names the figures to draw; if empty, all that these networks allow. Analyses in depth that no chosen figure
-    is drawn from are not made. `formats` are their file formats (pdf,
-    png, svg), `table_formats` those of the tables (csv, md, tex). `on_work` is told what is being done.
+    is drawn from are not made. `formats` are their file formats (pdf, png, svg), `table_formats` those of the tables
+    (csv, md, tex). `on_work` is told what is being done.
     Raises EqvizError for unknown names and for a folder that cannot be written to, before anything is measured.
     """
     tell = on_work or (lambda what: None)
@@ -76,9 +76,10 @@ def write_report(
     record = {**provenance(runs, figures, command), "remarks": remarks, "disagreements": alarms}
     title = runs.folder.resolve().name or str(runs.folder)
     shown = page(
-        title, contents["networks"], figures, formats, list(contents), table_formats, record, record["skipped"],
-        remarks, alarms, agreement(contents["verdict"]),
-        findings_in_words(contents["findings"]) if "findings" in contents else (), contents.get(SIGNIFICANCE_TABLE),
+        title, contents["networks"], figures, formats, list(contents), table_formats, record, remarks=remarks,
+        alarms=alarms, agreement=agreement(contents["verdict"]),
+        found=findings_in_words(contents["findings"]) if "findings" in contents else (),
+        compared=contents.get(SIGNIFICANCE_TABLE),
     )  # fmt: skip
     files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
     files["index.html"] = _bytes(shown)

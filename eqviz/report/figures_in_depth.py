@@ -1,5 +1,7 @@
 """The figures of the analyses in depth: who breaks the symmetry, and what that means for the network."""
 
+from collections.abc import Callable
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,25 +31,14 @@ _SHOWN = 3
 """Test images whose breaking is drawn as maps."""
 
 
+def _of(plot: Callable[..., Axes | Figure], table: str) -> Callable[[Section], Axes | Figure]:
+    """A figure of all networks of a section from one table."""
+    return lambda section: plot(section.in_depth(table), networks=section.networks)
+
+
 def _local_defect(section: Section) -> Figure:
     table = section.in_depth("local_defect_summary")
     return local_defect(table, networks=section.networks, subsampling=section.subsampling)
-
-
-def _patching(section: Section) -> Figure:
-    return patching(section.in_depth("patching_summary"), networks=section.networks)
-
-
-def _function_split(section: Section) -> Figure:
-    return function_split(section.in_depth("function_split_summary"), networks=section.networks)
-
-
-def _probes(section: Section) -> Figure:
-    return probe_accuracy(section.in_depth("probes_summary"), networks=section.networks)
-
-
-def _explanations(section: Section) -> Figure:
-    return explanation_equivariance(section.in_depth("attribution_summary"), networks=section.networks)
 
 
 def _explained(section: Section) -> Figure:
@@ -70,30 +61,6 @@ def _breaking(section: Section) -> Figure:
         title = f"{section.label(run.name)}, {'output' if layer == '(output)' else layer}"
         panels.append(BreakingPanel(title, found.images, found.maps, found.breaking.tolist(), found.rounding))
     return breaking_attribution(panels)
-
-
-def _lie_derivative(section: Section) -> Figure:
-    return lie_derivative_by_layer(section.in_depth("lie_derivative_summary"), networks=section.networks)
-
-
-def _learned_action(section: Section) -> Figure:
-    return learned_action_by_layer(section.in_depth("learned_action_summary"), networks=section.networks)
-
-
-def _orbit_plane(section: Section) -> Figure:
-    return orbits_in_plane(section.in_depth("orbit_plane"), networks=section.networks)
-
-
-def _cka(section: Section) -> Axes:
-    return cka_by_layer(section.in_depth("cka_summary"), networks=section.networks)
-
-
-def _twin_cka(section: Section) -> Axes:
-    return twin_cka_by_layer(section.in_depth("twin_cka_summary"), networks=section.networks)
-
-
-def _selectivity(section: Section) -> Figure:
-    return selectivity_by_layer(section.in_depth("orientation_selectivity_summary"), networks=section.networks)
 
 
 def _data_symmetry(section: Section) -> Figure:
@@ -119,7 +86,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CAUSES,
     ),
     "patching": FigureKind(
-        _patching,
+        _of(patching, "patching_summary"),
         "Does the decision rest on the broken part",
         "Accuracy when one layer gives out its symmetric component alone (above), and when its breaking component is "
         "scaled by s (below): 0 takes it out, 1 is the network as it is. At the output, s = 0 averages the scores over "
@@ -128,7 +95,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CAUSES,
     ),
     "function_split": FigureKind(
-        _function_split,
+        _of(function_split, "function_split_summary"),
         "Symmetric and anti-symmetric part of the output",
         "The output f is the sum of its mean over the orbit, S f, and of the rest, A f. Energy of the two over the "
         "orbit, and how well each classifies by itself.",
@@ -136,7 +103,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CAUSES,
     ),
     "probe_accuracy": FigureKind(
-        _probes,
+        _of(probe_accuracy, "probes_summary"),
         "What a linear probe reads from each layer",
         "The element of the group that moved the image (above) and the class (below), read from aligned features of "
         "images that the probe has not seen. On an exact layer the element cannot be read; what is above chance tells "
@@ -145,7 +112,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CAUSES,
     ),
     "explanation_equivariance": FigureKind(
-        _explanations,
+        _of(explanation_equivariance, "attribution_summary"),
         "Do explanations turn with the image",
         "One minus the cosine between the attribution of g x and the moved attribution of x, by method (left) and for "
         "Grad-CAM by layer (right); 0 for an explanation that turns with the image. Even exact networks differ where "
@@ -171,7 +138,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         images=_SHOWN,
     ),
     "lie_derivative_by_layer": FigureKind(
-        _lie_derivative,
+        _of(lie_derivative_by_layer, "lie_derivative_summary"),
         "Symmetry under infinitesimal transformations",
         "Local equivariance error: how fast the features of a moved image and the moved features come apart, relative "
         "to the features, per unit of the transformation. The grey area is what the discrete derivative costs.",
@@ -179,7 +146,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CONTINUOUS,
     ),
     "learned_action_by_layer": FigureKind(
-        _learned_action,
+        _of(learned_action_by_layer, "learned_action_summary"),
         "How the group acts on the features, learned",
         "Held-out error of the best map from the features of x to those of g x, of each kind. A permutation that fits "
         "as well as a free linear map says that the layer carries a group axis, declared or not.",
@@ -187,7 +154,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CONTINUOUS,
     ),
     "orbits_in_plane": FigureKind(
-        _orbit_plane,
+        _of(orbits_in_plane, "orbit_plane"),
         "Orbits in the plane of two principal components",
         "Aligned features of some images: the marker is the upright image, the outline joins its moved copies. In an "
         "exactly equivariant layer every orbit is one point.",
@@ -196,14 +163,14 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         images=24,
     ),
     "cka_by_layer": FigureKind(
-        _cka,
+        _of(cka_by_layer, "cka_summary"),
         "Similarity of the features of x and g x",
         "Linear CKA (unbiased) over images: 1 where an orthogonal map takes one to the other, as in an exact layer.",
         ("cka_summary", "cka"),
         CONTINUOUS,
     ),
     "twin_cka_by_layer": FigureKind(
-        _twin_cka,
+        _of(twin_cka_by_layer, "twin_cka_summary"),
         "Similarity to the exact twin",
         "Linear CKA (unbiased) between a network and the exact network of its seed, on the same images at their own "
         "sizes. Thin lines pair networks that differ in nothing but their seed: the value to compare with.",
@@ -211,7 +178,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         CONTINUOUS,
     ),
     "selectivity_by_layer": FigureKind(
-        _selectivity,
+        _of(selectivity_by_layer, "orientation_selectivity_summary"),
         "Orientation selectivity of the fibres",
         "How the answers of a layer to one image spread over the irreps of the group axis. This is not breaking: an "
         "exactly equivariant layer may be as selective as it likes.",

@@ -97,7 +97,7 @@ def page(
     tables: Sequence[str],
     endings: Sequence[str],
     provenance: Mapping[str, Any],
-    skipped: Mapping[str, str],
+    *,
     remarks: Sequence[str] = (),
     alarms: Sequence[str] = (),
     agreement: str = "",
@@ -124,7 +124,7 @@ def page(
         endings=endings,
         command=provenance["command"],
         made=provenance["environment"],
-        skipped=skipped,
+        skipped=provenance["skipped"],
         remarks=remarks,
         found=found,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from eqviz.analysis.local_defect_summary import top_culprit
 from eqviz.errors import EqvizError
 from eqviz.fields.layer_calls import OUTPUT
 from eqviz.groups.group import group
@@ -118,9 +119,8 @@ class Section:
         name = self.label(run.name)
         rows = self.in_depth("local_defect_summary")
         labels = [network_label(model, size) for model, size in zip(rows["model"], rows["input_size"], strict=True)]
-        mine = rows[(pd.Series(labels, index=rows.index) == name) & (rows["n_ranked"] > 0)]
-        ranked = mine.sort_values(["n_culprit", "local_error"], ascending=False)
-        return str(ranked["layer"].iloc[0]) if len(ranked) else OUTPUT
+        top = top_culprit(rows[pd.Series(labels, index=rows.index) == name])
+        return OUTPUT if top is None else str(top["layer"])
 
     def label(self, run: str) -> str:
         """What figures call the network of that run."""
@@ -135,7 +135,8 @@ class Section:
         """
         rows = self.tables[name]
         groups = (self.group, group(self.group).exact_subgroup.name)
-        mine = rows[(rows["data"] == self.data) & (rows["regime"] == self.regime) & rows["group"].isin(groups)]
+        sources = {self.data, *(run.data.source for run, _ in self.first_runs())}  # tested on, and trained on
+        mine = rows[rows["data"].isin(sources) & (rows["regime"] == self.regime) & rows["group"].isin(groups)]
         own = set(zip(*(self.table("networks")[key].astype(str) for key in ("model", "input_size")), strict=True))
         if "model" in rows:
             places = zip(mine["model"].astype(str), mine["input_size"].astype(str), strict=True)
@@ -165,10 +166,9 @@ class Section:
         accuracy = figure.startswith("accuracy")
         rows = self.table("accuracy" if accuracy else "equivariance")
         if tables:
-            parts.append(f"Data: {self.data}{self._shown(tables)}; training: {self.regime}.")
-            return " ".join(
-                [*parts, f"Group {group(self.group).exact_subgroup.name}; {self._computed(set(rows['run']))}."]
-            )
+            parts.append(f"Data: {self.data}{self._shown(tables, drawn)}; training: {self.regime}.")
+            exact = group(self.group).exact_subgroup.name
+            return " ".join([*parts, f"Group {exact}; {self._computed(set(rows['run']))}{self._masked}."])
         images = 1 if figure in ("aligned_features", "sampling_grid") else int(rows["n"].max())
         parts.append(f"Data: {self.data}, {images} test image{'s' if images != 1 else ''}; training: {self.regime}.")
         if accuracy:
@@ -181,8 +181,10 @@ class Section:
     def _masked(self) -> str:
         return ", everything outside the inscribed disc is hidden" if self.settings.mask else ""
 
-    def _shown(self, tables: Sequence[str]) -> str:
-        """How many images the tables in depth were made from, where they say so."""
+    def _shown(self, tables: Sequence[str], drawn: int | None) -> str:
+        """How many images the tables in depth were made from, where they say so, or how many are drawn."""
+        if drawn is not None:
+            return f", {drawn} test image{'s' if drawn != 1 else ''} of the first seed"
         counts = [self.in_depth(name)["n"].max() for name in tables if "n" in self.tables[name]]
         which = "training" if any(name.startswith("data_symmetry") for name in tables) else "test"
         return f", {int(max(counts))} {which} images" if counts else ""

@@ -30,12 +30,10 @@ class Analysis:
     entry    "module:function" of the model, the images, their labels if `labels`, and keywords (with globs of layers
              unless it is about the output alone)
     images   how many test images it is shown unless told otherwise
-    about    what it answers, in a line
     """
 
     entry: str
     images: int
-    about: str
     labels: bool = False
     layers: bool = True
 
@@ -53,43 +51,18 @@ class Analysis:
 
 
 ANALYSES: dict[str, Analysis] = {
-    "local_defect": Analysis(
-        "eqviz.analysis.local_defect:local_defect", 32, "which layers break the symmetry by themselves"
-    ),
-    "patching": Analysis(
-        "eqviz.analysis.patching:patching", 128, "what becomes of the decision without the broken part of a layer",
-        labels=True,
-    ),
-    "function_split": Analysis(
-        "eqviz.analysis.function_split:function_split", 500, "symmetric and anti-symmetric part of the scores",
-        labels=True, layers=False,
-    ),
-    "probes": Analysis(
-        "eqviz.analysis.probes:probes", 96, "whether orientation and class can be read from the parts of a layer",
-        labels=True,
-    ),
-    "attribution": Analysis(
-        "eqviz.analysis.attribution:attribution", 16, "whether explanations turn with the image"
-    ),
-    "breaking_attribution": Analysis(
-        "eqviz.analysis.breaking_attribution:breaking_attribution", 16, "which pixels break the symmetry"
-    ),
-    "lie_derivative": Analysis(
-        "eqviz.analysis.lie_derivative:lie_derivative", 32, "the symmetry under small rotations, shifts and scalings"
-    ),
-    "learned_action": Analysis(
-        "eqviz.analysis.learned_action:learned_action", 64, "the best map from the features of x to those of g x"
-    ),
-    "orbit_plane": Analysis(
-        "eqviz.analysis.orbit_plane:orbit_plane", 128, "orbits in the plane of the first two principal components",
-        labels=True,
-    ),
-    "cka": Analysis("eqviz.analysis.cka:cka", 64, "similarity of the features of x and g x"),
-    "orientation_selectivity": Analysis(
-        "eqviz.analysis.orientation_selectivity:orientation_selectivity", 64,
-        "how selective for orientation the features of one image are",
-    ),
-}  # fmt: skip
+    "local_defect": Analysis("eqviz.analysis.local_defect:local_defect", 32),
+    "patching": Analysis("eqviz.analysis.patching:patching", 128, labels=True),
+    "function_split": Analysis("eqviz.analysis.function_split:function_split", 500, labels=True, layers=False),
+    "probes": Analysis("eqviz.analysis.probes:probes", 96, labels=True),
+    "attribution": Analysis("eqviz.analysis.attribution:attribution", 16),
+    "breaking_attribution": Analysis("eqviz.analysis.breaking_attribution:breaking_attribution", 16),
+    "lie_derivative": Analysis("eqviz.analysis.lie_derivative:lie_derivative", 32),
+    "learned_action": Analysis("eqviz.analysis.learned_action:learned_action", 64),
+    "orbit_plane": Analysis("eqviz.analysis.orbit_plane:orbit_plane", 128, labels=True),
+    "cka": Analysis("eqviz.analysis.cka:cka", 64),
+    "orientation_selectivity": Analysis("eqviz.analysis.orientation_selectivity:orientation_selectivity", 64),
+}
 """By the name of their table, in the order in which they run."""
 
 

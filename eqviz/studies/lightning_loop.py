@@ -19,7 +19,7 @@ from torch.optim import lr_scheduler
 
 from eqviz.errors import EqvizError
 from eqviz.studies.devices import choose_device
-from eqviz.studies.settings import TrainingSettings
+from eqviz.studies.settings import PRECISIONS, TrainingSettings
 from eqviz.studies.streams import own_randomness, stream_seed
 from eqviz.studies.training_data import Batches, TrainingData
 
@@ -56,6 +56,7 @@ def fit(
     with _quiet(), own_randomness(), _interruptible():
         trainer = Trainer(
             max_epochs=settings.epochs - done, accelerator=accelerator, devices=devices, logger=False,
+            precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]  # one of lightning's words
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False, plugins=[LightningEnvironment()],
         )  # fmt: skip

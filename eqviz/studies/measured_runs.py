@@ -95,6 +95,8 @@ class MeasuredRuns(Sequence[Run], ABC):
             calls = [Call(run, 0, partial(measure_twin, run, self.settings, self.cache)) for run in self._runs]
             found = in_turn(calls, "twin done", self.settings, self._jobs, self._on_step)
             self._twins = {run.name: twin for run, twin in zip(self._runs, found, strict=True)}
+            measured = {name for name, twin in self._twins.items() if not twin.from_cache}
+            self._fresh |= {(run.name, epoch) for run, epoch in self.checkpoints if run.name in measured}
         return self._twins
 
     def _keys(self, run: Run, epoch: int, group: str) -> dict[str, object]:

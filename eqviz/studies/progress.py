@@ -8,12 +8,13 @@ from dataclasses import dataclass
 class Progress:
     """One event of training: `kind` is `started`, `resumed`, `epoch`, `finished` or `skipped` (it was finished before).
 
-    `place` of `runs` counts runs from 1; `epoch` of `epochs` is the last complete one; `accuracy` (0..1) is that on the watched,
-    upright test images (None where nothing was measured); `seconds` are those of the epoch, or of the whole run.
+    `place` of `runs` counts runs from 1; `epoch` of `epochs` is the last complete one; `accuracy` (0..1) is that on the
+    watched, upright test images (None where nothing was measured); `seconds` are those of the epoch, or of the whole
+    run.
 
     >>> print(Progress("epoch", "p4cnn-16-seed0", 2, 8, 3, 25, 0.9713, 1.25))
     [2/8] p4cnn-16-seed0  epoch 3/25  accuracy 97.1%  1.2 s
-    """  # noqa: E501
+    """
 
     kind: str
     run: str

@@ -109,9 +109,9 @@ class Recipe:
 def load_recipe(path: str | Path, preset: str | None = None) -> Recipe:
     """The recipe in a TOML file, with the values of `preset` in place of its own.
 
-    Raises EqvizError, naming the file and the key, for a file that cannot be read, unknown keys, wrong types, values out of range,
-    unknown models and groups, runs that would share a folder, and a preset that the file does not have.
-    """  # noqa: E501
+    Raises EqvizError, naming the file and the key, for a file that cannot be read, unknown keys, wrong types, values
+    out of range, unknown models and groups, runs that would share a folder, and a preset that the file does not have.
+    """
     return parse_recipe(read_toml(Path(path)), str(path), preset)
 
 

@@ -26,8 +26,9 @@ def read_record(path: Path) -> dict[str, Any]:
     """The attributes of a :class:`eqviz.studies.run_folders.Run` that its `run.toml` fixes.
 
     `format`, `model`, `group`, `input_size`, `data.source` and `normalisation` must be there. Raises EqvizError, naming
-    the file and the key, for what is missing, unknown or of a wrong type, models that are not registered and a later format.
-    """  # noqa: E501
+    the file and the key, for what is missing, unknown or of a wrong type, models that are not registered and a later
+    format.
+    """
     table = TomlTable(read_toml(path), str(path))
     _check_format(table)
     training = _training(table.table("training")) if table.has("training") else None

@@ -12,15 +12,19 @@ MOST_IMAGES = 10**9
 MOST_EPOCHS = 100_000
 MOST_SEED = 2**31 - 1
 
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+"""Of the arithmetic while training, with lightning's words for it."""
+
 _MONITORED = 2000
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images: a source and root as for :func:`eqviz.data.registry.load_images`, and a split and limit for each use.
+    """Which images: a source and root as for :func:`eqviz.data.registry.load_images`, and a split and limit for each
+    use.
 
     A limit keeps that many images, chosen by `seed` and not by the seed of a run: all runs see the same images.
-    """  # noqa: E501
+    """
 
     source: str
     train_split: str = "train"
@@ -52,9 +56,9 @@ class DataSettings:
 class Schedule:
     """How the learning rate changes: `none`, `steps`, `milestones` or `one_cycle`.
 
-    It is multiplied by `gamma` every `step` epochs (`steps`) or after each of the epochs in `milestones`; `one_cycle` rises to the
-    recipe's learning rate and falls to nothing over the whole run (torch's OneCycleLR).
-    """  # noqa: E501
+    It is multiplied by `gamma` every `step` epochs (`steps`) or after each of the epochs in `milestones`; `one_cycle`
+    rises to the recipe's learning rate and falls to nothing over the whole run (torch's OneCycleLR).
+    """
 
     kind: str = "none"
     step: int = 0
@@ -127,7 +131,8 @@ class Rotation:
 class TrainingSettings:
     """How networks are trained: cross entropy, Adam or SGD, `batch_size` images at a time for `epochs` epochs.
 
-    `monitor_images` is how many test images, upright, the accuracy after each epoch is measured on.
+    `monitor_images` is how many test images, upright, the accuracy after each epoch is measured on. With `precision`
+    `bfloat16` convolutions are computed in mixed precision while training; weights are and stay float32.
     """
 
     epochs: int
@@ -139,6 +144,7 @@ class TrainingSettings:
     schedule: Schedule = Schedule()
     rotation: Rotation = Rotation()
     quarter_turns: bool = False
+    precision: str = "float32"
     monitor_images: int = _MONITORED
 
     @classmethod
@@ -154,6 +160,7 @@ class TrainingSettings:
             schedule=Schedule.read(table, "schedule"),
             rotation=Rotation.read(table, "rotation"),
             quarter_turns=table.flag("quarter_turns", False),
+            precision=table.choice("precision", tuple(PRECISIONS), "float32"),
             monitor_images=table.whole("monitor_images", 1, MOST_IMAGES, _MONITORED),
         )
         if found.optimiser == "adam" and table.has("momentum"):

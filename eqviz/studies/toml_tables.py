@@ -29,7 +29,7 @@ class TomlTable:
     >>> TomlTable({"epoch": 3}, "a.toml").whole("epochs", 1, 100)
     Traceback (most recent call last):
     eqviz.errors.EqvizError: a.toml: epochs: expected a whole number from 1 to 100; found no such key; add it (did you mean it by 'epoch'?)
-    """  # noqa: E501
+    """  # noqa: E501  # what the doctest prints cannot be broken
 
     def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
         self.values = values

@@ -30,13 +30,14 @@ def train_recipe(
     """Train every run of `recipe` into its own folder in `folder`, and return the runs.
 
     A run that is finished is skipped. One that was interrupted goes on after its last complete epoch if `resume`, and
-    on the CPU ends with the very weights of an uninterrupted run (with the same number of threads). `device` is auto, cpu, cuda,
-    cuda:N or mps. With `jobs` above 1 that many runs train at once, in processes of their own; `progress` then hears of
-    whole runs only. Weights, shuffling, dropout and augmentation depend on the seed of the run and nothing else.
+    on the CPU ends with the very weights of an uninterrupted run (with the same number of threads). `device` is auto,
+    cpu, cuda, cuda:N or mps. With `jobs` above 1 that many runs train at once, in processes of their own; `progress`
+    then hears of whole runs only. Weights, shuffling, dropout and augmentation depend on the seed of the run and
+    nothing else.
 
     Raises EqvizError before anything is trained for data and models that do not fit, for folders that hold something
     else, and for unfinished runs without `resume`; and when lightning is missing or a loss is no longer finite.
-    """  # noqa: E501
+    """
     _lightning_loop()  # first of all: is it installed?
     if jobs < 1:
         raise EqvizError("jobs", expected="a number of at least 1", found=str(jobs), fix="give 1 or more")

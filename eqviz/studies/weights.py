@@ -23,12 +23,13 @@ def write_weights(path: Path, model: nn.Module) -> None:
 
 
 def read_weights(path: Path, wanted: Mapping[str, Tensor], whose: str) -> dict[str, Tensor]:
-    """The tensors in the safetensors file `path`, on the CPU; `wanted` (its values may be on the meta device) is what must be there.
+    """The tensors in the safetensors file `path`, on the CPU; `wanted` (its values may be on the meta device) is what
+    must be there.
 
     Shapes are compared before anything is loaded. Raises EqvizError, naming at most three tensors of a kind, for a file
-    that cannot be read, tensors that are missing, unexpected or of another shape or kind, and values that are not finite;
-    `whose` is the model's name in it.
-    """  # noqa: E501
+    that cannot be read, tensors that are missing, unexpected or of another shape or kind, and values that are not
+    finite; `whose` is the model's name in it.
+    """
     if not path.is_file():
         raise _broken(path, "no such file")
     try:

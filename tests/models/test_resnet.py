@@ -44,7 +44,7 @@ def test_a_flattened_head_breaks_at_the_very_end(orbit):
     images = torch.randn(4, 1, 33, 33)
     assert model.fc.weight.shape == (5, 8)
     assert orbit(model, images, group("C4")).breaking > 1e-4
-    features = lambda x: model.head(model.global_pool(model.relu(model.bn1(model.layers(model.conv1(x))))))  # noqa: E731
+    features = lambda x: model.head(model.global_pool(model.relu(model.bn1(model.layers(model.conv1(x))))))  # noqa: E731  # one line says it best
     assert orbit(features, images, group("C4"), declared(model.head)).breaking < EXACT
     assert declared(model.fc) == Invariant()
 

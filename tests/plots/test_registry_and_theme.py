@@ -28,7 +28,7 @@ def test_no_registered_name_hides_a_module():
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(AttributeError, match="breaking_by_layer"):
-        eqviz.plots.nothing  # noqa: B018
+        eqviz.plots.nothing  # noqa: B018  # it is the access that raises
 
 
 def test_plots_import_neither_torch_nor_pyplot_and_change_no_setting():

@@ -5,9 +5,11 @@ import shutil
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from eqviz.data.registry import load_images
 from eqviz.report.build import write_report
 from eqviz.report.figures import FIGURES
 from eqviz.report.page import agreement, page, verdict
@@ -77,6 +79,29 @@ def test_every_caption_says_what_was_done(report):
         assert "nan" not in caption.lower().split()
 
 
+def test_captions_count_the_images_that_are_drawn(report):
+    captions = {name: caption for name, caption in zip(FIGURES, read(report).captions, strict=True)}
+    assert ", 1 test image of the first seed;" in captions["attribution_examples"]
+    assert ", 3 test images of the first seed;" in captions["breaking_attribution"]
+    assert ", 24 test images of the first seed;" in captions["orbits_in_plane"]
+    assert "training images;" in captions["data_symmetry"]
+    assert not any("disc is hidden" in caption for caption in captions.values())
+
+
+def test_masked_measurements_say_so_in_every_caption_and_data_may_be_others(study, tmp_path):
+    images = load_images("digits", "test", limit=20)
+    np.savez(tmp_path / "mine.npz", images=images.images, labels=images.labels)
+    names = ("accuracy_polar", "local_defect", "attribution_examples", "data_symmetry")
+    settings = {"limit": 20, "orbit_images": 2, "device": "cpu", "mask": True, "data": str(tmp_path / "mine.npz")}
+    runs = open_runs(study / "p4cnn-9-seed0", **settings)
+    write_report(runs, tmp_path / "report", only=names, formats=["png"], table_formats=["csv"])
+    captions = read(tmp_path / "report").captions
+    assert len(captions) == len(names)
+    assert all("everything outside the inscribed disc is hidden" in caption for caption in captions)
+    assert set(runs.data_symmetry()["data"]) == {"digits"}  # what it was trained on
+    assert set(runs.local_defect()["data"]) == {str(tmp_path / "mine.npz")}
+
+
 def test_the_page_says_how_it_was_made(report):
     shown = read(report)
     assert "eqviz figures <here> & there" in shown.text
@@ -125,8 +150,8 @@ def test_names_are_escaped(study, tmp_path):
 
 def test_what_could_not_be_measured_is_said_and_escaped():
     networks = pd.DataFrame({"model": ["<script>"], "exact": ["no"], "breaking_fraction": [0.123456]})
-    made = {"command": "x", "environment": environment()}
-    shown = Page(page("here", networks, [], ["png"], ["runs"], ["csv"], made, {"a: <hr>": "it is <odd>"}))
+    made = {"command": "x", "environment": environment(), "skipped": {"a: <hr>": "it is <odd>"}}
+    shown = Page(page("here", networks, [], ["png"], ["runs"], ["csv"], made))
     assert not {"script", "hr", "odd"} & set(shown.tags)
     assert "a: <hr>\n(it is <odd>)" in shown.text
     assert "0.1235" in shown.text
