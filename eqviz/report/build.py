@@ -3,11 +3,9 @@
 import io
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,18 @@ import pandas as pd
 from eqviz.errors import EqvizError
 from eqviz.plots.theme import theme
 from eqviz.report.figure_kinds import DrawnFigure
-from eqviz.report.figures import chosen_figures, draw, tables_behind
+from eqviz.report.figures import chosen_figures, draw, planned, tables_behind
 from eqviz.report.findings_words import findings_in_words
 from eqviz.report.page import agreement, page
+from eqviz.report.record import as_json, report_record, tables_record
 from eqviz.report.sections import Tables, sections
 from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render, significance_table
 from eqviz.studies.derived import analyses_behind
-from eqviz.studies.provenance import environment, file_fingerprint
 from eqviz.studies.runs import Runs
 
 FIGURE_FORMATS = ("pdf", "png", "svg")
 ACCURACY_TABLE, SIGNIFICANCE_TABLE = "accuracy_table", "significance_table"
+PROVENANCE = "provenance.json"
 
 OnWork = Callable[[str], None]
 
@@ -56,15 +55,14 @@ def write_report(
     wanted = chosen_tables([*MEASURED, *tables_behind(names)] if only else ())
     contents, missing = _contents(tables, wanted, strict=False)
     figures, remarks = [], [*unfinished(runs), *untraceable(runs), *missing]
-    for section in sections(tables):
-        for name in names:
-            tell(f"drawing {name}{section.suffix}")
-            try:
-                figures.append(draw(name, section))
-            except EqvizError as error:
-                if only:
-                    raise
-                remarks.append(f"Left out: {name}{section.suffix} ({error})")
+    for name, section in planned(only, sections(tables)):
+        tell(f"drawing {name}{section.suffix}")
+        try:
+            figures.append(draw(name, section))
+        except EqvizError as error:
+            if only:
+                raise
+            remarks.append(f"Left out: {name}{section.suffix} ({error})")
     alarms = runs.disagreements()
     for alarm in alarms:
         tell(f"PREDICTION AND MEASUREMENT DISAGREE: {alarm}")
@@ -73,7 +71,7 @@ def write_report(
     tell("writing")
     files = _figure_files(figures, formats)
     files |= _table_files(contents, table_formats)
-    record = {**provenance(runs, figures, command), "remarks": remarks, "disagreements": alarms}
+    record = {**report_record(runs, figures, command), "remarks": remarks, "disagreements": alarms}
     title = runs.folder.resolve().name or str(runs.folder)
     shown = page(
         title, contents["networks"], figures, formats, list(contents), table_formats, record, remarks=remarks,
@@ -81,7 +79,7 @@ def write_report(
         found=findings_in_words(contents["findings"]) if "findings" in contents else (),
         compared=contents.get(SIGNIFICANCE_TABLE),
     )  # fmt: skip
-    files["provenance.json"] = (json.dumps(record, indent=2, default=str) + "\n").encode()
+    files[PROVENANCE] = as_json(record)
     files["index.html"] = _bytes(shown)
     return _write(target, files)
 
@@ -142,17 +140,35 @@ def write_tables(
     formats: Sequence[str] = ("csv", "md", "tex"),
     *,
     only: Sequence[str] = (),
+    digits: int | None = None,
+    command: str = "",
     on_work: OnWork | None = None,
 ) -> tuple[Path, ...]:
     """Measure what is not cached and write the tables `only`, or all of them, to `folder`/tables; returns the files.
 
+    Beside them `folder`/provenance.json says how they were made; nothing is measured for it, and no folder of this
+    machine stands in it. The record of a report in the same folder is kept: there it stands under `tables`. `digits`
+    rounds the numbers in csv files to so many significant digits, for tables to be published; None keeps them all.
     `on_work` is told of what has no answer. Raises EqvizError as `write_report` does.
     """
     formats = check_formats(formats)
-    chosen_tables(only)
+    names = chosen_tables(only)
     target = writable_folder(folder)
-    contents = make_tables(runs, only=only, on_work=on_work)
-    return _write(target, _table_files(contents, formats))
+    contents, missing = _contents(Tables(runs), names, strict=bool(only))
+    for remark in missing:
+        (on_work or (lambda what: None))(remark)
+    record = tables_record(runs, contents, command, [*unfinished(runs), *missing])
+    files = _table_files(contents, formats, digits)
+    return _write(target, {**files, PROVENANCE: as_json(_beside_report(target / PROVENANCE, record))})
+
+
+def _beside_report(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record of tables, inside that of the report whose record is at `path`, if there is one."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return record
+    return {**known, "tables": record} if isinstance(known, dict) and "figures" in known else record
 
 
 def writable_folder(folder: str | Path) -> Path:
@@ -191,11 +207,13 @@ def _figure_files(figures: Sequence[DrawnFigure], formats: Sequence[str]) -> dic
     return files
 
 
-def _table_files(contents: dict[str, pd.DataFrame], formats: Sequence[str]) -> dict[str, bytes]:
+def _table_files(
+    contents: dict[str, pd.DataFrame], formats: Sequence[str], digits: int | None = None
+) -> dict[str, bytes]:
     return {
         f"tables/{name}.{ending}": _bytes(text)
         for name, table in contents.items()
-        for ending, text in render(table, formats).items()
+        for ending, text in render(table, formats, digits).items()
     }
 
 
@@ -225,42 +243,3 @@ def _write(target: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
             fix="free some space or choose another folder with -o",
         ) from None  # fmt: skip
     return tuple(target / name for name in files)
-
-
-def provenance(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> dict[str, Any]:
-    """Where the results come from: command, environment, settings, every checkpoint, figures and their captions."""
-    checkpoints = [
-        {
-            "run": run.name,
-            "epoch": epoch,
-            "weights": str(run.weights_path(epoch).relative_to(runs.folder)),
-            "weights_sha256": file_fingerprint(run.weights_path(epoch)),
-            "model": run.model,
-            "arguments": dict(run.arguments),
-            "input_size": list(run.input_size),
-            "seed": run.seed,
-            "data": asdict(run.data),
-            "normalisation": asdict(run.normalisation),
-            "test_images": measured.images,
-            "test_images_sha256": measured.data,
-            "orbit_images": measured.symmetry.single.images,
-            "device": measured.device,
-            "dtype": measured.symmetry.single.dtype,
-            "from_cache": list(measured.reused),
-        }
-        for (run, epoch), measured in zip(runs.checkpoints, runs.measured(), strict=True)
-    ]
-    skipped = {
-        f"{run.name}: {layer}": reason
-        for (run, _), measured in zip(runs.checkpoints, runs.measured(), strict=True)
-        for layer, reason in measured.symmetry.single.skipped.items()
-    }
-    skipped |= {f"{run}: {name}": why for name, reasons in runs.unanswered().items() for run, why in reasons.items()}
-    return {
-        "command": command or " ".join(sys.argv),
-        "environment": environment(),
-        "settings": asdict(runs.settings),
-        "checkpoints": checkpoints,
-        "skipped": skipped,
-        "figures": [{"file": drawn.stem, "title": drawn.title, "caption": drawn.caption} for drawn in figures],
-    }

@@ -1,6 +1,6 @@
 """The figures of a report: a plain dictionary from names to how each is drawn and read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
@@ -8,7 +8,7 @@ from eqviz.errors import EqvizError
 from eqviz.report.figure_kinds import DrawnFigure, FigureKind
 from eqviz.report.figures_in_depth import IN_DEPTH_FIGURES
 from eqviz.report.measured_figures import MEASURED_FIGURES
-from eqviz.report.sections import Section
+from eqviz.report.sections import Section, joined
 
 FIGURES: dict[str, FigureKind] = {**MEASURED_FIGURES, **IN_DEPTH_FIGURES}
 
@@ -26,6 +26,19 @@ def chosen_figures(only: Sequence[str]) -> tuple[str, ...]:
 def tables_behind(names: Sequence[str]) -> tuple[str, ...]:
     """The tables of analyses in depth that these figures are drawn from."""
     return tuple(dict.fromkeys(table for name in names for table in FIGURES[name].tables))
+
+
+def planned(only: Sequence[str], parts: Sequence[Section]) -> Iterator[tuple[str, Section]]:
+    """Which figures to draw of which sections: those in `only`, or else all that apply, section by section.
+
+    A figure of several sections comes with the first of them.
+    """
+    for section in parts:
+        for name in chosen_figures(only):
+            kind = FIGURES[name]
+            for shown in joined(parts, kind.over):
+                if shown.keys[0] == section.keys[0] and (only or kind.applies(shown)):
+                    yield name, shown
 
 
 def draw(name: str, section: Section) -> DrawnFigure:

@@ -68,7 +68,7 @@ def _data_symmetry(section: Section) -> Figure:
 
 
 def _symmetry_match(section: Section) -> Axes:
-    return symmetry_match(section.all_data("symmetry_match"), networks=section.networks)
+    return symmetry_match(section.in_depth("symmetry_match"), networks=section.networks)
 
 
 def _training(section: Section) -> Figure:
@@ -200,6 +200,7 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         "break their symmetry are free to match data that lack it. All data and regimes of the folder are shown.",
         ("symmetry_match",),
         DATA,
+        over=("data", "regime"),
     ),
     "breaking_over_training": FigureKind(
         _training,

@@ -44,23 +44,49 @@ class Tables:
 
 @dataclass(frozen=True)
 class Section:
-    """The last epoch of the networks that share data, training regime and group.
+    """The last epoch of the networks that share data, training regime and group, or of several such sets at once.
 
-    `suffix` tells its files from those of other sections; it is empty where there is only one.
+    `keys` are the (data, regime, group) of the sets; the group is the same in all. `suffix` tells its files from those
+    of other sections; it is empty where there is only one.
     """
 
-    data: str
-    regime: str
-    group: str
+    keys: tuple[Key, ...]
     suffix: str
     networks: tuple[Network, ...]
     tables: Tables = field(repr=False)
 
+    @property
+    def data(self) -> str:
+        """The data its networks are tested on."""
+        return ", ".join(self._parts(0))
+
+    @property
+    def regime(self) -> str:
+        """How their training images were turned."""
+        return "; ".join(self._parts(1))
+
+    @property
+    def group(self) -> str:
+        """The group they are measured under."""
+        return self.keys[0][2]
+
+    def _parts(self, place: int) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(key[place] for key in self.keys))
+
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """Each regime once, in the order of the runs."""
+        return self._parts(1)
+
     def table(self, name: str) -> pd.DataFrame:
         """The rows of a table that belong to this section."""
         rows = self.tables[name]
-        mine = rows[(rows["data"] == self.data) & (rows["regime"] == self.regime) & (rows["group"] == self.group)]
-        return last_epochs(mine)
+        return last_epochs(rows[self._mine(rows)])
+
+    def _mine(self, rows: pd.DataFrame) -> "pd.Series[bool]":
+        """Which rows of a table are about the networks of this section, on their data and under its group."""
+        places = zip(rows["data"], rows["regime"], rows["group"], strict=True)
+        return pd.Series([place in self.keys for place in places], index=rows.index, dtype=bool)
 
     def layers(self, name: str) -> pd.DataFrame:
         """A table by layer, without the layers that figures leave out. Raises EqvizError if that leaves none."""
@@ -81,7 +107,7 @@ class Section:
         rows = self.tables[name]
         own = set(self.table("equivariance")["run"])
         names = (self.group, group(self.group).exact_subgroup.name)
-        mine = (rows["data"] == self.data) & (rows["regime"] == self.regime) & rows["group"].isin(names)
+        mine = rows["data"].isin(self._parts(0)) & rows["regime"].isin(self.regimes) & rows["group"].isin(names)
         return last_epochs(rows[mine & rows["run"].isin(own)])
 
     def drawn_layers(self, name: str) -> pd.DataFrame:
@@ -135,8 +161,9 @@ class Section:
         """
         rows = self.tables[name]
         groups = (self.group, group(self.group).exact_subgroup.name)
-        sources = {self.data, *(run.data.source for run, _ in self.first_runs())}  # tested on, and trained on
-        mine = rows[rows["data"].isin(sources) & (rows["regime"] == self.regime) & rows["group"].isin(groups)]
+        trained = set(self.table("equivariance")["run"])
+        sources = {*self._parts(0), *(run.data.source for run in self.tables.runs if run.name in trained)}
+        mine = rows[rows["data"].isin(sources) & rows["regime"].isin(self.regimes) & rows["group"].isin(groups)]
         own = set(zip(*(self.table("networks")[key].astype(str) for key in ("model", "input_size")), strict=True))
         if "model" in rows:
             places = zip(mine["model"].astype(str), mine["input_size"].astype(str), strict=True)
@@ -144,20 +171,14 @@ class Section:
         last = "epoch" in rows and "model" in rows and not every_epoch
         return last_epochs(mine) if last else mine.reset_index(drop=True)
 
-    def all_data(self, name: str) -> pd.DataFrame:
-        """The rows of a table in depth under the group of this section, on all data and in all regimes."""
-        rows = self.tables[name]
-        return last_epochs(rows[rows["group"].isin((self.group, group(self.group).exact_subgroup.name))])
-
     def made_from(self, figure: str, tables: Sequence[str] = (), drawn: int | None = None) -> str:
         """What a figure was made from, in words: networks, data, numbers of seeds and images, group, device, dtype.
 
         `tables` are those in depth that it is drawn from, `drawn` how many images of the first run of each network.
         """
         listed = self.table("networks")
-        names = "; ".join(
-            network_label(model, size) for model, size in zip(listed["model"], listed["input_size"], strict=True)
-        )
+        labels = [network_label(*place) for place in zip(listed["model"], listed["input_size"], strict=True)]
+        names = "; ".join(dict.fromkeys(labels))
         seeds = _counted(int(listed["n_seeds"].min()), int(listed["n_seeds"].max()), "seed")
         parts = [f"Networks: {names}. {seeds} each, after {_epochs(listed['epoch'])}."]
         if figure in PREDICTED:
@@ -220,7 +241,21 @@ def sections(tables: Tables) -> tuple[Section, ...]:
     listed = tables["networks"]
     styles = style_networks(listed)
     keys: Sequence[Key] = list(dict.fromkeys(zip(listed["data"], listed["regime"], listed["group"], strict=True)))
-    return tuple(Section(*key, end, styles, tables) for key, end in zip(keys, suffixes(keys), strict=True))
+    return tuple(Section((key,), end, styles, tables) for key, end in zip(keys, suffixes(keys), strict=True))
+
+
+def joined(parts: Sequence[Section], over: Sequence[str]) -> tuple[Section, ...]:
+    """One section for all that differ in nothing but `over` (`data`, `regime`), in their order."""
+    places = [place for place, name in enumerate(("data", "regime", "group")) if name not in over]
+    alike: dict[Key, list[Section]] = {}
+    for part in parts:
+        names = [part.keys[0][place] if place in places else "" for place in range(3)]
+        alike.setdefault((names[0], names[1], names[2]), []).append(part)
+    ends = suffixes(list(alike))
+    return tuple(
+        Section(tuple(key for part in same for key in part.keys), end, same[0].networks, same[0].tables)
+        for same, end in zip(alike.values(), ends, strict=True)
+    )
 
 
 def suffixes(keys: Sequence[Key]) -> list[str]:

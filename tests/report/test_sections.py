@@ -5,7 +5,9 @@ import pytest
 
 from eqviz.errors import EqvizError
 from eqviz.report.build import write_report
-from eqviz.report.sections import Tables, sections, suffixes
+from eqviz.report.figure_kinds import FigureKind
+from eqviz.report.figures import FIGURES, planned
+from eqviz.report.sections import Tables, joined, sections, suffixes
 from eqviz.studies.runs import Runs
 
 
@@ -82,3 +84,35 @@ def test_figures_show_the_last_epoch(runs):
     (section,) = sections(Tables(Several(runs, [{}, later])))
     assert set(section.table("equivariance")["epoch"]) == {7}
     assert "after 7 epochs" in section.made_from("breaking_by_layer")
+
+
+def test_sections_that_differ_in_nothing_else_are_joined(runs):
+    parts = sections(Tables(Several(runs, CHANGES)))
+    by_regime = joined(parts, ("regime",))
+    assert [part.regimes for part in by_regime] == [("upright", "N(45, 20)"), ("upright",), ("upright",)]
+    assert [part.suffix for part in by_regime] == ["-digits-C4", "-a_b_c-C4", "-digits-C2"]
+    both = joined(parts, ("data", "regime"))
+    assert [(part.data, part.regime, part.group) for part in both] == [
+        ("digits, a/b <c>", "upright; N(45, 20)", "C4"), ("digits", "upright", "C2"),
+    ]  # fmt: skip
+    assert joined(parts, ()) == parts
+    whole = len(parts[0].table("accuracy"))
+    assert [len(part.table("accuracy")) for part in both] == [3 * whole, whole]
+    caption = both[0].made_from("accuracy_polar")
+    assert "Data: digits, a/b <c>, 20 test images; training: upright; N(45, 20)." in caption
+    assert caption.count("P4 CNN, 8 px") == 1
+
+
+def test_a_figure_of_several_sections_is_drawn_once_and_none_where_it_does_not_apply(runs, monkeypatch):
+    def plan(only=()):
+        return [(name, part.suffix) for name, part in planned(only, sections(Tables(Several(runs, CHANGES[:2]))))]
+
+    kinds = {
+        "own": FigureKind(lambda section: None, "", ""),
+        "all": FigureKind(lambda section: None, "", "", over=("regime",)),
+        "never": FigureKind(lambda section: None, "", "", applies=lambda section: False),
+    }
+    monkeypatch.setattr("eqviz.report.figures.FIGURES", kinds)
+    assert plan() == [("own", "-upright"), ("all", ""), ("own", "-N_45_20")]
+    assert plan(["never"]) == [("never", "-upright"), ("never", "-N_45_20")]
+    assert FIGURES["symmetry_match"].over == ("data", "regime")
