@@ -8,7 +8,7 @@ from eqviz.cli.options import device_option, import_option
 @click.command()
 @click.argument("recipe", type=click.Path())
 @click.option("-o", "--output", metavar="CKPT_DIR", required=True, help="Folder for the runs, one folder each.")
-@click.option("--preset", type=click.Choice(["quick", "paper"]), help="A variant that the recipe offers.")
+@click.option("--preset", type=click.Choice(["quick", "paper", "tiny"]), help="Values that the recipe offers: quick takes minutes on a few cores, tiny seconds.")
 @click.option("--data-root", metavar="DIR", help="Folder with the files of a named data set.")
 @click.option("--resume", is_flag=True, help="Go on with runs that were interrupted.")
 @device_option

@@ -1,4 +1,4 @@
-"""Turning training images: each by its own angle, a batch by one angle, or by random quarter turns.
+"""Turning, cropping and flipping training images: each by itself, or a batch by one angle.
 
 Every function takes its randomness from a `torch.Generator`, so a batch depends on nothing but its seed.
 """
@@ -52,3 +52,36 @@ def turn_by_quarters(
         rows = quarters == quarter
         turned[rows] = act_on_grid(images[rows], Element(Fraction(quarter, 4)))
     return turned
+
+
+def flip_randomly(
+    images: Float[Tensor, "batch channel height width"], generator: Generator
+) -> Float[Tensor, "batch channel height width"]:
+    """Every image flipped left-right with probability one half.
+
+    >>> flip_randomly(torch.ones(3, 1, 2, 2), torch.Generator()).sum().item()
+    12.0
+    """
+    flipped = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def crop_randomly(
+    images: Float[Tensor, "batch channel height width"],
+    padding: int,
+    fill: Float[Tensor, " channel"],
+    generator: Generator,
+) -> Float[Tensor, "batch channel height width"]:
+    """Every image cut to its own size at a random place, after `padding` pixels of value `fill` were added around it.
+
+    >>> crop_randomly(torch.ones(1, 1, 2, 2), 1, torch.zeros(1), torch.Generator().manual_seed(0)).shape
+    torch.Size([1, 1, 2, 2])
+    """
+    n, _, height, width = images.shape
+    padded = fill.to(images).view(1, -1, 1, 1).expand(n, -1, height + 2 * padding, width + 2 * padding).clone()
+    padded[..., padding : padding + height, padding : padding + width] = images
+    places = torch.randint(2 * padding + 1, (2, n), generator=generator).to(images.device)
+    down = places[0, :, None] + torch.arange(height, device=images.device)
+    across = places[1, :, None] + torch.arange(width, device=images.device)
+    batch = torch.arange(n, device=images.device).view(n, 1, 1)
+    return padded.permute(0, 2, 3, 1)[batch, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)

@@ -29,7 +29,7 @@ def run_data_symmetry(
     key = cache_key({
         "analysis": DATA_SYMMETRY, "data": seen.fingerprint, "group": group, "code": code_fingerprint(),
         "normalisation": asdict(run.normalisation), "limit": settings.limit, "mask": settings.mask,
-        "turned": None if training is None else [asdict(training.rotation), training.quarter_turns],
+        "turned": None if training is None else [asdict(training.rotation), training.mirror, training.quarter_turns],
     })  # fmt: skip
     known = cache.read_table(DATA_SYMMETRY, key)
     if known is not None:

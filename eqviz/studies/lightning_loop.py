@@ -100,10 +100,10 @@ class _Learner(LightningModule):
         return self.done + self.trainer.current_epoch + 1
 
     def train_dataloader(self) -> Batches:
-        return Batches(self.data.images, self.data.labels, self.settings, self.seed, self.epoch)
+        return self.data.batches(self.settings, self.seed, self.epoch)
 
     def configure_optimizers(self) -> Any:
-        batches = len(Batches(self.data.images, self.data.labels, self.settings, self.seed, 1))
+        batches = len(self.data.batches(self.settings, self.seed, 1))
         self.optimiser = _optimiser(self.network, self.settings)
         self.schedule = _schedule(self.optimiser, self.settings, batches)
         if self.restored is not None:

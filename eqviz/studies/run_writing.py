@@ -15,7 +15,7 @@ from torch import nn
 from eqviz.errors import EqvizError
 from eqviz.studies.atomic import replacing
 from eqviz.studies.recipes import Recipe, RunSpec
-from eqviz.studies.run_folders import METRIC_COLUMNS, METRICS, RECORD, RESUME, read_run, weights_name
+from eqviz.studies.run_folders import METRIC_COLUMNS, METRICS, RECORD, RESUME, Run, read_run, weights_name
 from eqviz.studies.run_records import FORMAT
 from eqviz.studies.settings import same_settings
 from eqviz.studies.toml_tables import read_toml, write_toml
@@ -25,7 +25,7 @@ from eqviz.studies.weights import write_weights
 _STATE_KEYS = {"epoch", "network", "optimiser", "schedule", "rows"}
 
 
-def open_run(recipe: Recipe, spec: RunSpec, folder: Path, *, resume: bool) -> str:
+def open_run(spec: RunSpec, folder: Path, *, resume: bool) -> str:
     """Where the run in `folder` stands: `new`, `unfinished` or `finished`.
 
     Raises EqvizError for a folder that holds something else or a run of other settings, and for an unfinished run
@@ -44,7 +44,7 @@ def open_run(recipe: Recipe, spec: RunSpec, folder: Path, *, resume: bool) -> st
             fix="choose another output folder",
         )  # fmt: skip
     run = read_run(folder)
-    difference = same_settings(_settings(recipe, spec), _recorded(read_toml(folder / RECORD)))
+    difference = same_settings(_settings(spec), _recorded(run))
     if difference is not None:
         raise EqvizError(
             str(folder), expected="a run of this recipe", found=f"a run with another {difference}",
@@ -55,33 +55,38 @@ def open_run(recipe: Recipe, spec: RunSpec, folder: Path, *, resume: bool) -> st
     if not resume:
         raise EqvizError(
             str(folder), expected="nothing or a finished run",
-            found=f"a run that stopped before epoch {recipe.training.epochs}",
+            found=f"a run that stopped before epoch {spec.training.epochs}",
             fix="go on with --resume or choose another output folder",
         )  # fmt: skip
     return "unfinished"
 
 
-def _settings(recipe: Recipe, spec: RunSpec) -> dict[str, Any]:
+def _settings(spec: RunSpec) -> dict[str, Any]:
     """The settings of a run that the recipe fixes, as they stand in `run.toml`."""
     return {
         "model": spec.model,
         "group": spec.group,
         "input_size": list(spec.input_size),
         "seed": spec.seed,
-        "epochs": recipe.training.epochs,
+        "epochs": spec.training.epochs,
         "arguments": dict(spec.arguments),
-        "data": recipe.data.as_table(),
-        "training": recipe.training.as_table(),
+        "data": spec.data.as_table(),
+        "training": spec.training.as_table(),
     }
 
 
-def _recorded(record: dict[str, Any]) -> dict[str, Any]:
-    """The same settings from a `run.toml`, without what follows from the data."""
-    keys = ("model", "group", "input_size", "seed", "epochs", "arguments", "data", "training")
-    found = {key: record.get(key, {}) for key in keys}
-    found["arguments"] = {k: v for k, v in found["arguments"].items() if k not in ("in_channels", "classes")}
-    found["data"] = {k: v for k, v in found["data"].items() if k != "fingerprint"}
-    return found
+def _recorded(run: Run) -> dict[str, Any]:
+    """The same settings of a run that is there, without what follows from the data; what it does not say is usual."""
+    return {
+        "model": run.model,
+        "group": run.group,
+        "input_size": list(run.input_size),
+        "seed": run.seed,
+        "epochs": run.planned_epochs,
+        "arguments": {k: v for k, v in run.arguments.items() if k not in ("in_channels", "classes")},
+        "data": run.data.as_table(),
+        "training": {} if run.training is None else run.training.as_table(),
+    }
 
 
 class RunWriter:
@@ -98,7 +103,7 @@ class RunWriter:
         self.folder = folder
         self.data = data
         self.arguments = arguments
-        self.saved = recipe.checkpoints.epochs(recipe.training.epochs)
+        self.saved = recipe.checkpoints.epochs(spec.training.epochs)
         self.done = 0
         self.rows: list[dict[str, float]] = []
 
@@ -137,7 +142,7 @@ class RunWriter:
         try:
             network.load_state_dict(state["network"])
             self.done, self.rows = int(state["epoch"]), [dict(row) for row in state["rows"]]
-            consistent = 1 <= self.done <= self.recipe.training.epochs and len(self.rows) == self.done + 1
+            consistent = 1 <= self.done <= self.spec.training.epochs and len(self.rows) == self.done + 1
         except (RuntimeError, TypeError, ValueError, AttributeError):
             consistent = False
         if not consistent:
@@ -150,7 +155,7 @@ class RunWriter:
         if self.done in self.saved:
             write_weights(self.folder / weights_name(self.done), network)
         self._write_metrics()
-        if self.done < self.recipe.training.epochs:
+        if self.done < self.spec.training.epochs:
             state = {"epoch": self.done, "network": network.state_dict(), "rows": self.rows, **optimisation}
             with replacing(self.folder / RESUME) as beside:
                 torch.save(state, beside)
@@ -164,12 +169,12 @@ class RunWriter:
             pd.DataFrame(self.rows, columns=list(METRIC_COLUMNS)).to_csv(beside, index=False)
 
     def _record(self, network: nn.Module) -> dict[str, Any]:
-        settings = _settings(self.recipe, self.spec)
+        settings = _settings(self.spec)
         return {
             "format": FORMAT,
             "eqviz": _own_version(),
             "recipe": self.recipe.name,
-            "regime": self.recipe.training.regime,
+            "regime": self.spec.training.regime,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "train_images": len(self.data.images),
             **settings,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eqviz.data.registry import load_images
 from eqviz.fields.grid_action import rotate_each
-from eqviz.studies.augmentation import turn_by_quarters, turn_uniformly
+from eqviz.studies.augmentation import flip_randomly, turn_by_quarters, turn_uniformly
 from eqviz.studies.run_folders import Run
 from eqviz.studies.settings import TrainingSettings
 from eqviz.studies.streams import stream
@@ -54,7 +54,7 @@ def seen_images(run: Run, limit: int) -> SeenImages:
 
 def _turned(images: Tensor, training: TrainingSettings) -> Tensor:
     """What training does to normalised images, each by a draw of its own."""
-    turned = images
+    turned = flip_randomly(images, stream(0, _STREAM, 2)) if training.mirror else images
     if training.rotation.kind == "normal":
         draws = torch.randn(len(images), generator=stream(0, _STREAM), dtype=torch.float64)
         turned = rotate_each(turned, training.rotation.mean + training.rotation.std * draws)

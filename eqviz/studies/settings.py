@@ -11,6 +11,7 @@ from eqviz.studies.toml_tables import TomlTable, is_whole
 MOST_IMAGES = 10**9
 MOST_EPOCHS = 100_000
 MOST_SEED = 2**31 - 1
+MOST_PADDING = 256
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 """Of the arithmetic while training, with lightning's words for it."""
@@ -131,6 +132,8 @@ class Rotation:
 class TrainingSettings:
     """How networks are trained: cross entropy, Adam or SGD, `batch_size` images at a time for `epochs` epochs.
 
+    Images are cropped at random after `crop` black pixels were added on every side, flipped left-right at random with
+    `mirror`, turned by `rotation`, and by random quarter turns with `quarter_turns`, in this order.
     `monitor_images` is how many test images, upright, the accuracy after each epoch is measured on. With `precision`
     `bfloat16` convolutions are computed in mixed precision while training; weights are and stay float32.
     """
@@ -143,6 +146,8 @@ class TrainingSettings:
     weight_decay: float = 0.0
     schedule: Schedule = Schedule()
     rotation: Rotation = Rotation()
+    crop: int = 0
+    mirror: bool = False
     quarter_turns: bool = False
     precision: str = "float32"
     monitor_images: int = _MONITORED
@@ -159,6 +164,8 @@ class TrainingSettings:
             weight_decay=table.number("weight_decay", 0, 10, 0.0),
             schedule=Schedule.read(table, "schedule"),
             rotation=Rotation.read(table, "rotation"),
+            crop=table.whole("crop", 0, MOST_PADDING, 0),
+            mirror=table.flag("mirror", False),
             quarter_turns=table.flag("quarter_turns", False),
             precision=table.choice("precision", tuple(PRECISIONS), "float32"),
             monitor_images=table.whole("monitor_images", 1, MOST_IMAGES, _MONITORED),

@@ -115,6 +115,16 @@ class TomlTable:
             raise self.refuse(key, f"text of 1 to {longest} characters")
         return found
 
+    def texts(self, key: str, default: Sequence[str]) -> tuple[str, ...]:
+        """A list of different texts, each of at most 100 characters."""
+        if not self.has(key):
+            return tuple(default)
+        found = self.values[key]
+        texts = isinstance(found, list) and all(isinstance(text, str) and 0 < len(text) <= 100 for text in found)
+        if not texts or not found or len(set(found)) != len(found):
+            raise self.refuse(key, "a list of different names")
+        return tuple(found)
+
     def choice(self, key: str, options: Sequence[str], default: str | None = None) -> str:
         """One of the given words."""
         if default is not None and not self.has(key):

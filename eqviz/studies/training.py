@@ -86,13 +86,14 @@ def _make_folder(folder: Path) -> None:
 
 def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume: bool) -> None:
     """Everything that could stop a later run, before the first one starts: data, models, folders."""
-    checked: dict[tuple[int, int], TrainingData] = {}
+    checked: dict[object, TrainingData] = {}
     for spec in specs:
         if spec.seed == recipe.seeds[0]:
-            if spec.input_size not in checked:
-                checked = {spec.input_size: prepare(recipe, spec)}  # one size in memory at a time
-            _check_model(spec, checked[spec.input_size])
-        open_run(recipe, spec, folder / spec.name, resume=resume)
+            needed = (spec.data, spec.variant.normalisation, spec.input_size)
+            if needed not in checked:
+                checked = {needed: prepare(spec)}  # one data set in memory at a time
+            _check_model(spec, checked[needed])
+        open_run(spec, folder / spec.name, resume=resume)
 
 
 def _arguments(spec: RunSpec, data: TrainingData) -> dict[str, Any]:
@@ -130,22 +131,22 @@ def _train(
     recipe: Recipe, spec: RunSpec, folder: Path, device: str, progress: OnProgress, count: tuple[int, int]
 ) -> None:
     """One run, from where it stands to its end."""
-    path, epochs, started = folder / spec.name, recipe.training.epochs, time.perf_counter()
+    path, epochs, started = folder / spec.name, spec.training.epochs, time.perf_counter()
 
     def tell(kind: str, epoch: int, accuracy: float | None = None, seconds: float | None = None) -> None:
         progress(Progress(kind, spec.name, *count, epoch, epochs, accuracy, seconds))
 
-    standing = open_run(recipe, spec, path, resume=True)
+    standing = open_run(spec, path, resume=True)
     if standing == "finished":
         tell("skipped", epochs)
         return
-    data = prepare(recipe, spec)
+    data = prepare(spec)
     with own_randomness():
         torch.manual_seed(stream_seed(spec.seed, "weights"))
         network = build_model(spec.model, **_arguments(spec, data))
     writer = RunWriter(recipe, spec, path, data, _arguments(spec, data))
     loop = _lightning_loop()
-    state = writer.start(network, lambda: loop.accuracy(network, data, recipe.training.batch_size))
+    state = writer.start(network, lambda: loop.accuracy(network, data, spec.training.batch_size))
     tell("resumed" if state else "started", writer.done)
 
     def after_epoch(result: Any, optimisation: dict[str, Any]) -> None:
@@ -153,20 +154,20 @@ def _train(
         tell("epoch", result.epoch, result.test_accuracy, result.seconds)
 
     if writer.done < epochs:
-        _fit(loop, network, data, recipe, spec, device, writer.done, state, after_epoch)
+        _fit(loop, network, data, spec, device, writer.done, state, after_epoch)
     writer.finish()
     tell("finished", epochs, writer.rows[-1]["test_accuracy"], time.perf_counter() - started)
 
 
 def _fit(
-    loop: ModuleType, network: nn.Module, data: TrainingData, recipe: Recipe, spec: RunSpec, device: str, done: int,
+    loop: ModuleType, network: nn.Module, data: TrainingData, spec: RunSpec, device: str, done: int,
     state: Any, after_epoch: Any,
 ) -> None:  # fmt: skip
     try:
         loop.fit(
             network,
             data,
-            recipe.training,
+            spec.training,
             seed=spec.seed,
             device=device,
             done=done,

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from eqviz.data.images import LabelledImages, Normalisation
 from eqviz.data.registry import load_images
 from eqviz.errors import EqvizError
-from eqviz.studies.augmentation import turn_by_quarters, turn_normally, turn_uniformly
-from eqviz.studies.recipes import Recipe, RunSpec
+from eqviz.studies.augmentation import crop_randomly, flip_randomly, turn_by_quarters, turn_normally, turn_uniformly
+from eqviz.studies.recipes import RunSpec
 from eqviz.studies.settings import TrainingSettings
 from eqviz.studies.streams import stream
 
@@ -33,23 +33,29 @@ class TrainingData:
     normalisation: Normalisation
     fingerprint: str
 
+    def batches(self, settings: TrainingSettings, seed: int, epoch: int) -> "Batches":
+        """The batches of one epoch of the run with this seed."""
+        channels = self.images.shape[1]
+        black = self.normalisation.apply(torch.zeros(1, channels, 1, 1)).flatten()
+        return Batches(self.images, self.labels, settings, seed, epoch, black)
 
-def prepare(recipe: Recipe, spec: RunSpec) -> TrainingData:
+
+def prepare(spec: RunSpec) -> TrainingData:
     """The data of one run at its input size. Raises EqvizError for data that cannot be read or do not fit together.
 
     Uniform rotation comes before normalisation (black corners), by one angle an image for the whole run.
     """
-    monitored = min(recipe.training.monitor_images, recipe.data.test_limit or recipe.training.monitor_images)
-    train = _load(recipe, spec, recipe.data.train_split, recipe.data.train_limit)
-    test = _load(recipe, spec, recipe.data.test_split, monitored)
+    monitored = min(spec.training.monitor_images, spec.data.test_limit or spec.training.monitor_images)
+    train = _load(spec, spec.data.train_split, spec.data.train_limit)
+    test = _load(spec, spec.data.test_split, monitored)
     if train.classes != test.classes or train.images.shape[1:] != test.images.shape[1:]:
         raise EqvizError(
-            f"data {recipe.data.source}", expected="train and test images of the same classes and channels",
+            f"data {spec.data.source}", expected="train and test images of the same classes and channels",
             found=f"{train!r} and {test!r}", fix="check both splits",
         )  # fmt: skip
-    normalisation = recipe.normalisation or Normalisation.of(train)
+    normalisation = spec.variant.normalisation or Normalisation.of(train)
     images = torch.from_numpy(train.images)
-    if recipe.training.rotation.kind == "uniform":
+    if spec.training.rotation.kind == "uniform":
         images = turn_uniformly(images, stream(spec.seed, "uniform rotation"))
     return TrainingData(
         images=normalisation.apply(images),
@@ -62,8 +68,8 @@ def prepare(recipe: Recipe, spec: RunSpec) -> TrainingData:
     )
 
 
-def _load(recipe: Recipe, spec: RunSpec, split: str, limit: int | None) -> LabelledImages:
-    data = recipe.data
+def _load(spec: RunSpec, split: str, limit: int | None) -> LabelledImages:
+    data = spec.data
     root = None if data.root is None else Path(data.root).expanduser()
     return load_images(data.source, split, size=spec.input_size, limit=limit, seed=data.seed, root=root)
 
@@ -72,9 +78,11 @@ def _load(recipe: Recipe, spec: RunSpec, split: str, limit: int | None) -> Label
 class Batches:
     """The batches of one epoch, (images, labels), shuffled and turned by the run's streams.
 
-    A last batch of a single image joins the one before it: batch norm cannot learn from one image.
+    A last batch of a single image joins the one before it: batch norm cannot learn from one image. `black` is black
+    after normalisation.
 
-    >>> batches = Batches(torch.zeros(9, 1, 4, 4), torch.arange(9), TrainingSettings(1, batch_size=4), seed=0, epoch=1)
+    >>> images, settings = torch.zeros(9, 1, 4, 4), TrainingSettings(1, batch_size=4)
+    >>> batches = Batches(images, torch.arange(9), settings, seed=0, epoch=1, black=torch.zeros(1))
     >>> len(batches), [len(labels) for images, labels in batches]
     (2, [4, 5])
     """
@@ -84,6 +92,7 @@ class Batches:
     settings: TrainingSettings
     seed: int
     epoch: int
+    black: Float[Tensor, " channel"]
 
     def __len__(self) -> int:
         n, size = len(self.images), self.settings.batch_size
@@ -92,25 +101,31 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n, size = len(self.images), self.settings.batch_size
         order = torch.randperm(n, generator=stream(self.seed, "shuffling", self.epoch))
-        turn = augmentation(self.settings, stream(self.seed, "augmentation", self.epoch))
+        turn = augmentation(self.settings, self.black, stream(self.seed, "augmentation", self.epoch))
         for place in range(len(self)):
             rows = order[place * size : n if place == len(self) - 1 else (place + 1) * size]
             yield turn(self.images[rows]), self.labels[rows]
 
 
-def augmentation(settings: TrainingSettings, generator: Generator) -> Callable[[Tensor], Tensor]:
-    """What happens to each batch of normalised images: one angle from N(mean, std), quarter turns, both or nothing."""
-    turns: list[Callable[[Tensor], Tensor]] = []
+def augmentation(
+    settings: TrainingSettings, black: Float[Tensor, " channel"], generator: Generator
+) -> Callable[[Tensor], Tensor]:
+    """What happens to each batch of normalised images: crops, flips, one angle, quarter turns, or nothing."""
+    steps: list[Callable[[Tensor], Tensor]] = []
+    if settings.crop:
+        steps.append(partial(crop_randomly, padding=settings.crop, fill=black, generator=generator))
+    if settings.mirror:
+        steps.append(partial(flip_randomly, generator=generator))
     if settings.rotation.kind == "normal":
-        turns.append(
+        steps.append(
             partial(turn_normally, mean=settings.rotation.mean, std=settings.rotation.std, generator=generator)
         )
     if settings.quarter_turns:
-        turns.append(partial(turn_by_quarters, generator=generator))
+        steps.append(partial(turn_by_quarters, generator=generator))
 
-    def turn(images: Tensor) -> Tensor:
-        for each in turns:
-            images = each(images)
+    def augmented(images: Tensor) -> Tensor:
+        for step in steps:
+            images = step(images)
         return images
 
-    return turn
+    return augmented

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from eqviz.fields.grid_action import act_by_interpolation, rotate_each
 from eqviz.groups.group import Element
-from eqviz.studies.augmentation import turn_by_quarters, turn_normally, turn_uniformly
+from eqviz.studies.augmentation import (
+    crop_randomly,
+    flip_randomly,
+    turn_by_quarters,
+    turn_normally,
+    turn_uniformly,
+)
 
 
 def images(n, height=7, width=7):
@@ -68,8 +74,36 @@ def test_quarter_turns_are_exact_and_all_occur():
     assert min(counts) > 5
 
 
+def test_half_of_the_images_are_flipped_exactly():
+    batch = images(1).expand(200, -1, -1, -1)
+    flipped = flip_randomly(batch, torch.Generator().manual_seed(0))
+    counts = [sum(torch.equal(image, other) for image in flipped) for other in (batch[0], batch[0].flip(-1))]
+    assert sum(counts) == 200
+    assert min(counts) > 60  # a fair coin falls below 60 of 200 once in a hundred million times
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (3, 5)])
+def test_a_crop_is_a_window_of_the_padded_image_and_every_window_occurs(height, width):
+    batch = images(1, height, width).expand(400, -1, -1, -1)
+    fill = torch.tensor([-1.0, -2.0], dtype=torch.float64)
+    padded = fill.view(2, 1, 1).expand(2, height + 2, width + 2).clone()
+    padded[:, 1:-1, 1:-1] = batch[0]
+    windows = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    cropped = crop_randomly(batch, 1, fill, torch.Generator().manual_seed(0))
+    counts = [sum(torch.equal(image, window) for image in cropped) for window in windows]
+    assert sum(counts) == 400
+    assert min(counts) > 15  # 44 are expected
+
+
 @pytest.mark.parametrize(
-    "turn", [turn_uniformly, turn_by_quarters, lambda x, generator: turn_normally(x, 45.0, 20.0, generator)]
+    "turn",
+    [
+        turn_uniformly,
+        turn_by_quarters,
+        flip_randomly,
+        lambda x, generator: crop_randomly(x, 2, torch.zeros(2), generator),
+        lambda x, generator: turn_normally(x, 45.0, 20.0, generator),
+    ],
 )
 def test_randomness_comes_from_the_generator_alone(turn):
     torch.manual_seed(0)

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqviz.errors import EqvizError
-from eqviz.studies.recipes import demo_recipe, load_recipe, parse_recipe
+from eqviz.studies.recipes import PRESETS, demo_recipe, load_recipe, parse_recipe
 from eqviz.studies.settings import CheckpointSettings, DataSettings, Rotation, TrainingSettings
 from eqviz.studies.toml_tables import TomlTable
 
 TINY = Path(__file__).parent / "tiny.toml"
+ANALYSES = Path(__file__).parents[2] / "analyses"
 
 
 def parse(values, preset=None):
@@ -32,8 +33,9 @@ def test_presets_change_values_and_nothing_else(tiny):
     tiny["presets"] = {
         "quick": {"seeds": [7], "training": {"epochs": 2, "rotation": "uniform", "schedule": "one_cycle"}}
     }
-    plain, quick = parse(tiny), parse(tiny, "quick")
-    assert (plain.seeds, quick.seeds) == ((0,), (7,))
+    recipes = parse(tiny), parse(tiny, "quick")
+    assert [recipe.seeds for recipe in recipes] == [(0,), (7,)]
+    plain, quick = (recipe.variants[0] for recipe in recipes)
     assert plain.training.rotation == Rotation("normal", 45.0, 20.0)
     assert quick.training.rotation == Rotation("uniform")
     assert quick.training.schedule.kind == "one_cycle"
@@ -42,17 +44,62 @@ def test_presets_change_values_and_nothing_else(tiny):
     assert quick.data == plain.data
 
 
+def test_every_run_is_trained_in_every_variant_or_in_those_it_names(tiny):
+    tiny["variants"] = [
+        {"name": "turned", "training": {"rotation": "uniform", "precision": "bfloat16"}},
+        {"name": "few", "data": {"train_limit": 20}, "training": {"crop": 4, "mirror": True}},
+    ]
+    tiny["runs"][1]["variants"] = ["few"]
+    tiny["presets"] = {"quick": {"data": {"test_limit": 5}, "training": {"epochs": 2}}}
+    runs = {run.name: run for run in parse(tiny, "quick").expand()}
+    assert list(runs) == ["p4cnn-turned-8-seed0", "p4cnn-few-8-seed0", "plain-few-8x9-seed0"]
+    turned, few = runs["p4cnn-turned-8-seed0"], runs["p4cnn-few-8-seed0"]
+    assert (turned.training.regime, few.training.regime) == ("uniform", "upright")
+    assert (turned.training.precision, few.training.precision) == ("bfloat16", "float32")
+    assert (few.training.crop, few.training.mirror) == (4, True)
+    assert (turned.data.train_limit, few.data.train_limit) == (61, 20)
+    assert {run.training.epochs for run in runs.values()} == {2}
+    assert {run.data.test_limit for run in runs.values()} == {5}
+    moved = parse(tiny).with_data_root("elsewhere")
+    assert {run.data.root for run in moved.expand()} == {"elsewhere"}
+
+
+def test_a_variant_may_have_data_and_normalisation_of_its_own(tiny):
+    tiny["data"]["normalisation"] = {"mean": [0.5], "std": [0.5]}
+    own = {"source": "mnist", "normalisation": {"mean": [0.1], "std": [0.3]}}
+    tiny["variants"] = [{"name": "a"}, {"name": "b", "data": own}]
+    first, second = parse(tiny).variants
+    assert (first.data.source, first.normalisation.mean) == ("digits", (0.5,))
+    assert (second.data.source, second.normalisation.mean) == ("mnist", (0.1,))
+
+
 def test_a_whole_value_is_replaced_not_merged(tiny):
     tiny["presets"] = {"quick": {"training": {"schedule": {"milestones": [1, 2], "gamma": 0.1}}}}
-    assert parse(tiny, "quick").training.schedule.milestones == (1, 2)
+    assert parse(tiny, "quick").variants[0].training.schedule.milestones == (1, 2)
 
 
-def test_packaged_and_shipped_recipes_are_sound():
+def test_the_packaged_recipe_is_sound():
     assert len(demo_recipe().expand()) == 8
-    recipe = load_recipe("analyses/02_mnist_rotation.toml", "paper")
-    assert len(recipe.expand()) == 40
-    assert recipe.training.epochs == 50
-    assert len(load_recipe("analyses/02_mnist_rotation.toml", "quick").expand()) == 4
+
+
+def test_the_published_protocol_of_experiment_two_is_there():
+    recipe = load_recipe(ANALYSES / "02_mnist_rotation.toml", "paper")
+    runs = recipe.expand()
+    assert len(runs) == 10 * 4 * 4
+    assert {run.training.epochs for run in runs} == {50}
+    assert {run.training.regime for run in runs} == {"upright", "N(45, 20)", "N(45, 40)", "uniform"}
+    assert {run.input_size[0] for run in runs if run.model == "p4cnn"} == {27, 28, 29}
+
+
+@pytest.mark.parametrize("path", sorted(ANALYSES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_offers_its_presets_for_the_networks_it_is_about(path):
+    sizes = {}
+    for preset in PRESETS:
+        runs = load_recipe(path, preset).expand()
+        sizes[preset] = len({(run.model, run.input_size) for run in runs})
+        assert len({run.name for run in runs}) == len(runs)
+    assert min(sizes.values()) >= 2
+    assert len(load_recipe(path, "tiny").expand()) <= 24
 
 
 @pytest.mark.parametrize("rotation", ["upright", "uniform", {"mean": 45.0, "std": 20.0}])
@@ -61,11 +108,12 @@ def test_packaged_and_shipped_recipes_are_sound():
 )
 def test_settings_survive_being_written(tiny, rotation, schedule):
     tiny["training"] |= {"rotation": rotation, "schedule": schedule, "optimiser": "sgd", "momentum": 0.9}
-    training = parse(tiny).training
-    written = tomli_w.dumps({"training": training.as_table(), "data": parse(tiny).data.as_table()})
+    (variant,) = parse(tiny).variants
+    training = variant.training
+    written = tomli_w.dumps({"training": training.as_table(), "data": variant.data.as_table()})
     table = TomlTable(tomllib.loads(written), "x")
     assert TrainingSettings.read(table.table("training")) == training
-    assert DataSettings.read(table.table("data")) == parse(tiny).data
+    assert DataSettings.read(table.table("data")) == variant.data
 
 
 @given(st.sets(st.integers(1, 60)), st.none() | st.integers(1, 60), st.integers(1, 50))
@@ -94,6 +142,18 @@ def put(path, value):
 
 RUN = {"model": "p4cnn", "input_size": 8}
 BAD = {
+    "variants no tables": (put("variants", 3), r"variants: expected one or more tables \[\[variants\]\]"),
+    "variant without a name": (put("variants", [{}]), r"variants\[1\].name: expected text; found no such key"),
+    "variant no folder": (put("variants", [{"name": "a/b"}]), "that make a folder name"),
+    "variant twice": (put("variants", [{"name": "a"}, {"name": "A"}]), r"variants\[2\].name: expected a name of"),
+    "variant unknown key": (put("variants", [{"name": "a", "runs": []}]), "only the keys name, data, training"),
+    "variant epochs": (put("variants", [{"name": "a", "training": {"epochs": 0}}]), "training.epochs: expected"),
+    "variant unknown data key": (put("variants", [{"name": "a", "data": {"sauce": "x"}}]), "only the keys source"),
+    "run in no variant": (put("runs.0.variants", ["a"]), r"runs\[1\].variants: expected variants among"),
+    "run variants no list": (put("runs.0.variants", "a"), r"variants: expected a list of different names"),
+    "crop": (put("training.crop", -1), "training.crop: expected a whole number from 0"),
+    "mirror": (put("training.mirror", 1), "training.mirror: expected true or false"),
+    "precision": (put("training.precision", "float16"), "training.precision: expected one of float32, bfloat16"),
     "unknown key": (put("sedes", [1]), "did you mean 'seeds'"),
     "unknown data key": (put("data.sorce", "x"), "data: expected only the keys source"),
     "unknown training key": (put("training.epoch", 3), "did you mean 'epochs'"),

@@ -47,7 +47,7 @@ def test_a_run_says_what_it_is(trained, tiny):
     assert (run.name, run.model, run.group, run.input_size, run.seed) == (RUN, "p4cnn", "C4", (8, 8), 0)
     assert run.arguments == {"in_channels": 1, "classes": 10, "channels": 2}
     assert (run.data.source, run.data.train_limit, run.regime, run.recipe) == ("digits", 61, "upright", "tiny")
-    assert run.training == parse_recipe(tiny, "tiny.toml").training
+    assert run.training == parse_recipe(tiny, "tiny.toml").variants[0].training
     assert run.epochs == (0, 1, 3)
     assert (run.planned_epochs, run.finished, run.train_images) == (3, True, 61)
     assert run.parameters == sum(parameter.numel() for parameter in run.build().parameters())

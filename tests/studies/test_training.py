@@ -53,7 +53,10 @@ SGD = {"optimiser": "sgd", "momentum": 0.9, "schedule": "one_cycle", "rotation":
 NESTED = {"schedule": {"milestones": [1, 2], "gamma": 0.5}, "rotation": "uniform", "quarter_turns": True}
 
 
-@pytest.mark.parametrize("training", [ADAM, SGD, NESTED], ids=["adam", "sgd", "turned"])
+MIXED = {"precision": "bfloat16", "crop": 1, "mirror": True}
+
+
+@pytest.mark.parametrize("training", [ADAM, SGD, NESTED, MIXED], ids=["adam", "sgd", "turned", "mixed"])
 def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(tiny, tmp_path, training):
     wanted = recipe(tiny, **training)
     train_recipe(wanted, tmp_path / "whole", device="cpu")
@@ -65,6 +68,27 @@ def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(tiny, tmp_
     train_recipe(wanted, tmp_path / "parts", resume=True, device="cpu")
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
     assert not (tmp_path / "parts" / RUN / "resume.pt").exists()
+
+
+def test_mixed_precision_trains_other_weights_that_stay_float32(tiny, tmp_path):
+    for name, precision in (("plain", "float32"), ("mixed", "bfloat16")):
+        train_recipe(recipe(tiny, epochs=1, precision=precision), tmp_path / name, device="cpu")
+    plain, mixed = (read_run(tmp_path / name / RUN).state_dict() for name in ("plain", "mixed"))
+    assert {value.dtype for value in mixed.values() if value.is_floating_point()} == {torch.float32}
+    assert not torch.equal(plain["conv1.weight"], mixed["conv1.weight"])
+
+
+def test_a_run_whose_record_names_fewer_settings_is_still_that_of_the_recipe(tiny, tmp_path):
+    wanted = recipe(tiny, epochs=1)
+    train_recipe(wanted, tmp_path, device="cpu")
+    record = tmp_path / RUN / "run.toml"
+    lines = [line for line in record.read_text().splitlines() if line.split(" ")[0] not in ("crop", "mirror")]
+    record.write_text("\n".join(lines))
+    before = files(tmp_path)
+    train_recipe(wanted, tmp_path, device="cpu")
+    assert files(tmp_path) == before
+    with pytest.raises(EqvizError, match=r"a run with another training\.mirror"):
+        train_recipe(recipe(tiny, epochs=1, mirror=True), tmp_path, device="cpu")
 
 
 def test_a_run_depends_on_its_seed_and_not_on_the_others(tiny, tmp_path):

@@ -13,7 +13,8 @@ from eqviz.studies.training_data import Batches, prepare
 
 def batches(n, size, epoch=1, seed=0, **more):
     pixels = torch.arange(n, dtype=torch.float32).view(n, 1, 1, 1).expand(n, 1, 4, 4)
-    return Batches(pixels, torch.arange(n), TrainingSettings(5, batch_size=size, **more), seed, epoch)
+    chosen = TrainingSettings(5, batch_size=size, **more)
+    return Batches(pixels, torch.arange(n), chosen, seed, epoch, black=torch.tensor([-1.0]))
 
 
 @settings(deadline=None)
@@ -40,6 +41,12 @@ def test_batches_are_turned_as_the_settings_say():
     assert not any(torch.equal(a, b) for a, b in zip(still, turned, strict=True))
 
 
+def test_what_a_crop_brings_in_is_black():
+    cropped = torch.cat([images for images, _ in batches(40, 8, crop=2)])
+    assert float(cropped.min()) == -1
+    assert float(torch.cat([images for images, _ in batches(40, 8, mirror=True)]).min()) == 0
+
+
 def test_streams_are_told_apart():
     seeds = {stream_seed(*key) for key in [(0, "a"), (0, "a", 1), (1, "a"), (0, "b"), (10, "a"), (1, "a", 10)]}
     assert len(seeds) == 6
@@ -55,7 +62,7 @@ def test_own_randomness_puts_the_state_back():
 
 def test_prepare_normalises_by_the_training_images(tiny):
     recipe = parse_recipe(tiny, "tiny.toml")
-    data = prepare(recipe, recipe.expand()[0])
+    data = prepare(recipe.expand()[0])
     assert data.images.shape == (61, 1, 8, 8)
     assert data.monitor_images.shape == (40, 1, 8, 8)
     assert abs(float(data.images.mean())) < 1e-5
@@ -66,7 +73,7 @@ def test_prepare_uses_the_given_normalisation_and_limits(tiny):
     tiny["data"]["normalisation"] = {"mean": [0.0], "std": [1.0]}
     tiny["training"]["monitor_images"] = 7
     recipe = parse_recipe(tiny, "tiny.toml")
-    data = prepare(recipe, recipe.expand()[0])
+    data = prepare(recipe.expand()[0])
     assert float(data.images.min()) >= 0
     assert len(data.monitor_labels) == 7
 
@@ -76,12 +83,12 @@ def test_uniform_images_are_turned_once_before_normalisation(tiny):
     tiny["data"]["normalisation"] = {"mean": [0.5], "std": [0.25]}
     recipe = parse_recipe(tiny, "tiny.toml")
     spec = recipe.expand()[0]
-    first, again = prepare(recipe, spec), prepare(recipe, spec)
+    first, again = prepare(spec), prepare(spec)
     assert torch.equal(first.images, again.images)
     assert float(first.images.min()) == -2  # black, (0 - 0.5) / 0.25
-    upright = parse_recipe(tiny | {"training": tiny["training"] | {"rotation": "upright"}}, "tiny.toml")
-    assert not torch.equal(first.images, prepare(upright, spec).images)
-    assert torch.equal(first.monitor_images, prepare(upright, spec).monitor_images)
+    upright = parse_recipe(tiny | {"training": tiny["training"] | {"rotation": "upright"}}, "tiny.toml").expand()[0]
+    assert not torch.equal(first.images, prepare(upright).images)
+    assert torch.equal(first.monitor_images, prepare(upright).monitor_images)
 
 
 def test_images_of_two_kinds_are_refused(tiny, tmp_path):
@@ -93,4 +100,4 @@ def test_images_of_two_kinds_are_refused(tiny, tmp_path):
     tiny["data"] = {"source": str(path)}
     recipe = parse_recipe(tiny, "tiny.toml")
     with pytest.raises(EqvizError, match="of the same classes and channels"):
-        prepare(recipe, recipe.expand()[0])
+        prepare(recipe.expand()[0])
