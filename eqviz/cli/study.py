@@ -54,7 +54,7 @@ def analyse(ckpt_dir: str, output: str | None, only: tuple[str, ...], measuring:
         if output is None:
             make_tables(runs, only=only, on_work=listener.work)
             return
-        write_tables(runs, output, ["csv"], only=only, on_work=listener.work)
+        write_tables(runs, output, ["csv"], only=only, command=command_line(), on_work=listener.work)
     click.echo(f"tables in {output}/tables")
 
 
@@ -94,11 +94,15 @@ def figures(
 @output_option("eqviz-report")
 @only_tables
 @table_formats(("csv", "md", "tex"))
+@click.option(
+    "--digits", metavar="N", type=click.IntRange(1, 17), help="Significant digits of numbers in csv files [all]"
+)
 @measuring_options
 def tables(
-    ckpt_dir: str, output: str, only: tuple[str, ...], table_formats: tuple[str, ...], measuring: dict[str, Any]
-) -> None:
-    """Every table, from the checkpoints in CKPT_DIR. Measures what is not cached.
+    ckpt_dir: str, output: str, only: tuple[str, ...], table_formats: tuple[str, ...], digits: int | None,
+    measuring: dict[str, Any],
+) -> None:  # fmt: skip
+    """Every table, from the checkpoints in CKPT_DIR, and DIR/provenance.json. Measures what is not cached.
 
     \b
       eqviz tables runs/ -o report --only patching --format csv --format tex
@@ -106,5 +110,7 @@ def tables(
     from eqviz.report.build import write_tables
 
     with opened(ckpt_dir, measuring) as (runs, listener):
-        written = write_tables(runs, output, table_formats, only=only, on_work=listener.work)
-    click.echo(f"{len(written)} files in {output}/tables")
+        written = write_tables(
+            runs, output, table_formats, only=only, digits=digits, command=command_line(), on_work=listener.work
+        )
+    click.echo(f"{len(written) - 1} tables in {output}/tables, how they were made in {output}/provenance.json")

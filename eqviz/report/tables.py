@@ -1,7 +1,8 @@
-"""Tables as files: csv with every digit, Markdown and LaTeX for reading."""
+"""Tables as files: csv with every digit, or as many as asked for; Markdown and LaTeX for reading."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -84,9 +85,13 @@ def significance_table(significance: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """Comma-separated values, numbers with every digit."""
-    return str(table.to_csv(index=False))
+def to_csv(table: pd.DataFrame, digits: int | None = None) -> str:
+    """Comma-separated values; numbers with every digit, or rounded to so many significant `digits`.
+
+    >>> to_csv(pd.DataFrame({"n": [1234567], "accuracy": [2 / 3]}), digits=4).splitlines()
+    ['n,accuracy', '1234567,0.6667']
+    """
+    return str(table.to_csv(index=False, float_format=None if digits is None else f"%.{digits}g"))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -137,6 +142,10 @@ def check_formats(formats: Sequence[str], known: Iterable[str] = FORMATS, of: st
     return tuple(dict.fromkeys(formats))
 
 
-def render(table: pd.DataFrame, formats: Sequence[str]) -> dict[str, str]:
-    """The text of a table in each format, by file ending. Raises EqvizError for an unknown format."""
-    return {name: FORMATS[name](table) for name in check_formats(formats)}
+def render(table: pd.DataFrame, formats: Sequence[str], digits: int | None = None) -> dict[str, str]:
+    """The text of a table in each format, by file ending; csv with so many significant `digits`, all if None.
+
+    Raises EqvizError for an unknown format.
+    """
+    makers: dict[str, Callable[[pd.DataFrame], str]] = {**FORMATS, "csv": partial(to_csv, digits=digits)}
+    return {name: makers[name](table) for name in check_formats(formats)}
