@@ -78,8 +78,10 @@ HOMES: dict[str, Home] = {
 }
 
 
-def fetch(name: str, cache: Path) -> Path:
+def fetch(name: str, cache: Path, only: tuple[str, ...] = ()) -> Path:
     """Downloads what is missing of the data set `name` under `cache`, and gives the folder that holds its files.
+
+    With `only`, no other of its files is downloaded.
 
     Raises EqvizError when a file cannot be had or its checksum is wrong (nothing half-written stays), or when the
     folder cannot be written.
@@ -97,6 +99,8 @@ def fetch(name: str, cache: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, checksum in home.checksums.items():
+            if only and file not in only:
+                continue
             if home.members:
                 _retrieve(home.url + file, checksum, cache / file)
                 _unpack(cache / file, folder, home.members)

@@ -38,7 +38,7 @@ class LabelledImages:
     def __post_init__(self) -> None:
         check_split(self.split)
         _check_images(self.name, self.images)
-        _check_labels(self.name, self.labels, len(self.images), self.classes)
+        check_labels(self.name, self.labels, len(self.images), self.classes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -191,7 +191,11 @@ def _images_fault(images: np.ndarray) -> str:
     return "" if low >= 0 and high <= 1 else f"values {low:.4g}..{high:.4g}"
 
 
-def _check_labels(name: str, labels: np.ndarray, n: int, classes: tuple[str, ...]) -> None:
+def check_labels(name: str, labels: np.ndarray, n: int, classes: tuple[str, ...]) -> None:
+    """Raises EqvizError unless `labels` is int64 of shape (n,) and indexes `classes`, a tuple of names.
+
+    >>> check_labels("two", np.array([0, 1]), 2, ("a", "b"))
+    """
     found = _labels_fault(labels, n, len(classes))
     if not isinstance(classes, tuple) or not all(isinstance(title, str) for title in classes):
         found = "class names that are not a tuple of text"

@@ -22,12 +22,21 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("eqviz"))
 
 
-def locate(name: str, root: Path | None, subfolders: tuple[str, ...], missing: Callable[[Path], list[str]]) -> Path:
+def locate(
+    name: str,
+    root: Path | None,
+    subfolders: tuple[str, ...],
+    missing: Callable[[Path], list[str]],
+    *,
+    files: tuple[str, ...] = (),
+    advice: str = "put them there, or leave out root to download them",
+) -> Path:
     """The folder that holds the files of the data set `name`.
 
     With a `root`, the files are in one of its `subfolders` or in `root` itself, and nothing is downloaded; without,
-    they are in the cache, and what is not there is downloaded. `missing` lists the files that a folder lacks. Raises
-    EqvizError when a `root` lacks some, or when the download fails.
+    they are in the cache, and what is not there is downloaded if the data set has a home (only `files`, if given).
+    `missing` lists the files that a folder lacks. Raises EqvizError, with `advice`, when some are missing and nothing
+    may be downloaded, or when the download fails.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -41,12 +50,12 @@ def locate(name: str, root: Path | None, subfolders: tuple[str, ...], missing: C
     for place in places:
         if not missing(place):
             return place
-    if root is None:
-        return download.fetch(name, base)
+    if root is None and name in download.HOMES:
+        return download.fetch(name, base, files)
+    where = f"{places[0]}, or a folder that holds them (root=)" if root is None else f"{base} or {places[0]}"
     raise EqvizError(
-        name, expected=f"its files in {base} or {places[0]}", found=f"no {', '.join(_nearest(places, missing))}",
-        fix="put them there, or leave out root to download them",
-    )  # fmt: skip
+        name, expected=f"its files in {where}", found=f"no {', '.join(_nearest(places, missing))}", fix=advice
+    )
 
 
 def _nearest(places: list[Path], missing: Callable[[Path], list[str]]) -> list[str]:

@@ -93,6 +93,7 @@ def _opened(path: Path) -> Iterator["PIL.Image.Image"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # which is not used
             with Image.open(path, formats=_FORMATS) as picture:
                 yield picture
     except EqvizError:

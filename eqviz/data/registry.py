@@ -7,13 +7,14 @@ import difflib
 import importlib
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from eqviz.data.splits import check_split
 from eqviz.errors import EqvizError
 
 if TYPE_CHECKING:
     import eqviz.data.images
+    import eqviz.data.picture_files
 
 DATASETS: dict[str, str] = {
     "digits": "eqviz.data.digits:load_digits",
@@ -21,8 +22,13 @@ DATASETS: dict[str, str] = {
     "fashion-mnist": "eqviz.data.idx:load_fashion_mnist",
     "cifar10": "eqviz.data.cifar:load_cifar10",
     "cifar100": "eqviz.data.cifar:load_cifar100",
+    "imagenet": "eqviz.data.imagenet:load_imagenet",
 }
-"""Names and their loaders, called with (split, root), and with `size` where a loader chooses the size itself."""
+"""Names and their loaders, called with (split, root), and with those of `size`, `limit` and `seed` that a loader takes:
+the size where it chooses one itself, the limit where it need not read what is not taken."""
+
+PICTURE_FILES: dict[str, str] = {"imagenet": "eqviz.data.imagenet:imagenet_files"}
+"""Data sets that lie in picture files, and the functions that give them unread, called with (split, root, size=)."""
 
 
 def load_images(
@@ -43,7 +49,7 @@ def load_images(
     check_split(split)
     name, path = str(source), Path(source).expanduser()
     if name in DATASETS:
-        images = _load_named(name, split, size, root)
+        images: eqviz.data.images.LabelledImages = _call(DATASETS[name], split, root, size=size, limit=limit, seed=seed)
     elif path.is_dir():
         from eqviz.data.folder import load_folder
 
@@ -58,14 +64,39 @@ def load_images(
     return images if size is None else images.resized(size)
 
 
-def _load_named(
-    name: str, split: str, size: tuple[int, int] | None, root: Path | None
-) -> "eqviz.data.images.LabelledImages":
-    module, attribute = DATASETS[name].split(":")
+def open_pictures(
+    source: str | Path, split: str, *, size: tuple[int, int] | None = None, root: Path | None = None
+) -> "eqviz.data.picture_files.PictureFiles":
+    """The pictures of one split in their files, for data sets that memory cannot hold.
+
+    `source` is a name in `PICTURE_FILES` or a folder of pictures by class; the rest is as for :func:`load_images`.
+    Raises EqvizError for other sources and for anything wrong with the files.
+
+    >>> open_pictures("digits", "train")
+    Traceback (most recent call last):
+    eqviz.errors.EqvizError: data: expected pictures in files (imagenet, ...); found 'digits'; ...
+    """
+    check_split(split)
+    name, path = str(source), Path(source).expanduser()
+    if name in PICTURE_FILES:
+        files: eqviz.data.picture_files.PictureFiles = _call(PICTURE_FILES[name], split, root, size=size)
+        return files
+    if path.is_dir() and name not in DATASETS:
+        from eqviz.data.folder import folder_files
+
+        return folder_files(path, split, size=size)
+    raise EqvizError(
+        "data", expected=f"pictures in files ({', '.join(PICTURE_FILES)}, or a folder by class)", found=repr(name),
+        fix="take it into memory",
+    )  # fmt: skip
+
+
+def _call(entry: str, split: str, root: Path | None, **options: object) -> Any:
+    """What the function of an entry gives; options that it does not take or that are None are left out."""
+    module, attribute = entry.split(":")
     loader = getattr(importlib.import_module(module), attribute)
-    if size is not None and "size" in inspect.signature(loader).parameters:
-        return cast("eqviz.data.images.LabelledImages", loader(split, root, size=size))
-    return cast("eqviz.data.images.LabelledImages", loader(split, root))
+    known = inspect.signature(loader).parameters
+    return loader(split, root, **{key: value for key, value in options.items() if key in known and value is not None})
 
 
 def _unknown(source: str, path: Path) -> EqvizError:

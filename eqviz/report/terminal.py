@@ -34,6 +34,7 @@ _DATA = {
     "fashion-mnist": "articles of clothing, 28x28; downloaded, or from --data-root",
     "cifar10": "small photographs in 10 classes, 32x32; downloaded, or from --data-root",
     "cifar100": "small photographs in 100 classes, 32x32; downloaded, or from --data-root",
+    "imagenet": "photographs in 1,000 classes, 224x224 unless another size is asked for; only from --data-root",
 }
 
 
