@@ -3,11 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := eqviz-demo
-SHOWN := networks findings audit verdict exactness accuracy_overview accuracy_summary equivariance_summary \
-	spectrum_summary subgroups_summary local_defect_summary upright_gain
+
+# For `make results-02` and its like, all to be given on the command line:
+DATA ?=
+PRESET ?= quick
+JOBS ?= 2
+RUNS ?= eqviz-runs
+MORE ?=
+
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench figures clean
+EXPERIMENTS := 00 01 02 03 04 05
+RESULTS := $(addprefix results-,$(EXPERIMENTS))
+
+.PHONY: demo test lint bench figures clean $(RESULTS)
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -39,11 +48,44 @@ lint: $(VENV)/.dev-installed
 bench: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -o addopts="" --import-mode=importlib --confcutdir=tests/benchmarks tests/benchmarks --benchmark-only
 
-# Refresh the figures and small tables that the README shows, from the demo's runs.
-figures: demo
-	mkdir -p figures/demo
-	cp $(DEMO)/report/*.png figures/demo/
-	cp $(addprefix $(DEMO)/report/tables/,$(addsuffix .csv,$(SHOWN)) accuracy_table.md) figures/demo/
+# Draw the gallery again from the tables in figures/*/tables: no training, no weights.
+figures: $(VENV)/.demo-installed
+	$(BIN)/python figures/gallery.py
+
+# Train the networks of an experiment and write its tables to figures: `make results-02 DATA=folder JOBS=4`.
+#   DATA    folder with the files of the data sets; without, what may be downloaded is
+#   PRESET  quick (minutes to hours on a few CPU cores), paper (the published protocol) or tiny (shows nothing)
+#   RUNS    where the checkpoints go; what is there already is not trained again
+#   MORE    options for `eqviz tables`, such as --device cuda
+$(RESULTS): results-%: $(VENV)/.demo-installed
+	$(BIN)/eqviz train $(recipe) -o $(checkpoints) --resume --jobs $(JOBS) $(preset) $(data)
+	$(BIN)/eqviz tables $(checkpoints) -o figures/$(slug) --digits 6 --jobs $(JOBS) $(data) $(MORE) \
+	    $(OPTIONS_$*) $(addprefix --only ,$(TABLES_$*))
+
+recipe = $(or $(RECIPE_$*),$(wildcard analyses/$*_*.toml),$(error no recipe analyses/$*_*.toml))
+slug = $(or $(SLUG_$*),$(notdir $(basename $(recipe))))
+checkpoints = $(RUNS)/$(slug)$(if $(RECIPE_$*),,-$(PRESET))
+preset = $(if $(RECIPE_$*),,--preset $(PRESET))
+data = $(if $(DATA),--data-root $(DATA))
+
+# The demo's recipe comes with the package and has no presets.
+SLUG_00 := 00_demo
+RECIPE_00 := eqviz/studies/demo.toml
+
+# The tables that the gallery draws, experiment by experiment, and how they are measured.
+TABLES_00 := runs networks findings audit verdict exactness accuracy_overview accuracy_summary equivariance_summary \
+	spectrum_summary subgroups_summary local_defect_summary patching_summary upright_gain function_split_summary \
+	probes_summary attribution_summary lie_derivative_summary learned_action_summary orbit_plane cka_summary \
+	twin_cka_summary orientation_selectivity_summary data_symmetry_summary symmetry_match training_summary
+TABLES_01 := runs networks audit verdict exactness learning_curves feature_maps
+TABLES_02 := runs networks accuracy_overview accuracy_summary comparisons significance published_comparison \
+	learning_curves equivariance_summary spectrum_summary patching_summary probes_summary training_summary symmetry_match
+TABLES_03 := runs networks accuracy_overview stage_errors_summary equivariance_summary learning_curves
+TABLES_04 := runs networks accuracy_overview benchmarks accuracy_by_images significance learning_curves
+TABLES_05 := runs networks accuracy_overview benchmarks exactness learning_curves
+# The published protocol: grey corners (0 after normalisation), tested on the 60,000 digits of the "train" file; here on
+# 10,000 of them.
+OPTIONS_02 := --fill 0.1308 --limit 10000 --layers 'conv*,pool,*_pool' --published analyses/published/02_mnist_rotation.csv
 
 clean:
-	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(DEMO) $(RUNS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
