@@ -1,5 +1,7 @@
 """What the arguments of layers and networks may be, checked before anything is built."""
 
+from collections.abc import Iterable
+
 from eqviz.errors import EqvizError
 
 LARGEST = 10**6
@@ -34,6 +36,24 @@ def probability(about: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise EqvizError(about, expected="a number in [0, 1)", found=brief(value), fix="change it")
     return float(value)
+
+
+def one_of(about: str, value: str, allowed: Iterable[str]) -> str:
+    """`value`, one of the names that are allowed.
+
+    Raises EqvizError for anything else.
+
+    >>> one_of("separable", "gc", ("", "g", "gc"))
+    'gc'
+    >>> one_of("separable", "c", ("", "g", "gc"))
+    Traceback (most recent call last):
+    eqviz.errors.EqvizError: separable: expected '' or g or gc; found 'c'; change it
+    """
+    names = tuple(allowed)
+    if value not in names:
+        expected = " or ".join(name or "''" for name in names)
+        raise EqvizError(about, expected=expected, found=brief(value), fix="change it")
+    return value
 
 
 def brief(value: object) -> str:

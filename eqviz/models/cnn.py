@@ -54,9 +54,10 @@ class GroupCNN(_SevenLayers):
     Kernel 3 with padding 1 six times, then kernel 4; batch norm and ReLU after each; dropout after 1, 3, 4 and 5; then
     the mean over space, the maximum over the group axis and a linear classifier. On even H and W the output is exactly
     invariant, on odd ones it is not. `channels` counts channels, each with |G| elements. With 3-channel images and 10
-    classes: 24,990 parameters for p4 with 10 channels, 24,328 for p4m with 7.
+    classes: 24,990 parameters for p4 with 10 channels, 24,328 for p4m with 7. All convolutions but the first are
+    separable if asked for, "g" or "gc" (see `eqviz.models.separable`).
 
-    Raises EqvizError for a group off the pixel grid or sizes that are not positive.
+    Raises EqvizError for a group off the pixel grid, sizes that are not positive or an unknown kind of `separable`.
     Source: Cohen & Welling 2016, section 8.1 (P4CNN).
 
     >>> import torch
@@ -65,9 +66,15 @@ class GroupCNN(_SevenLayers):
     """
 
     def __init__(
-        self, group: str | Group, in_channels: int = 1, classes: int = 10, channels: int = 10, dropout: float = 0.3
+        self,
+        group: str | Group,
+        in_channels: int = 1,
+        classes: int = 10,
+        channels: int = 10,
+        dropout: float = 0.3,
+        separable: str = "",
     ) -> None:
-        super().__init__(layer_family(group), in_channels, classes, channels, dropout)
+        super().__init__(layer_family(group, separable), in_channels, classes, channels, dropout)
 
 
 class PlainCNN(_SevenLayers):
@@ -88,7 +95,9 @@ class PlainCNN(_SevenLayers):
         super().__init__(layer_family(None), in_channels, classes, channels, dropout)
 
 
-def p4cnn(in_channels: int = 1, classes: int = 10, channels: int = 10, dropout: float = 0.3) -> GroupCNN:
+def p4cnn(
+    in_channels: int = 1, classes: int = 10, channels: int = 10, dropout: float = 0.3, separable: str = ""
+) -> GroupCNN:
     """Seven-layer CNN over rotations by quarter turns.
 
     Shapes, errors and source as for :class:`GroupCNN`.
@@ -96,10 +105,12 @@ def p4cnn(in_channels: int = 1, classes: int = 10, channels: int = 10, dropout: 
     >>> p4cnn(channels=2).conv2.weight.shape
     torch.Size([2, 2, 4, 3, 3])
     """
-    return GroupCNN("C4", in_channels, classes, channels, dropout)
+    return GroupCNN("C4", in_channels, classes, channels, dropout, separable)
 
 
-def p4mcnn(in_channels: int = 1, classes: int = 10, channels: int = 7, dropout: float = 0.3) -> GroupCNN:
+def p4mcnn(
+    in_channels: int = 1, classes: int = 10, channels: int = 7, dropout: float = 0.3, separable: str = ""
+) -> GroupCNN:
     """Seven-layer CNN over quarter turns and reflections.
 
     Shapes, errors and source as for :class:`GroupCNN`.
@@ -107,7 +118,7 @@ def p4mcnn(in_channels: int = 1, classes: int = 10, channels: int = 7, dropout: 
     >>> p4mcnn(channels=2).conv2.weight.shape
     torch.Size([2, 2, 8, 3, 3])
     """
-    return GroupCNN("D4", in_channels, classes, channels, dropout)
+    return GroupCNN("D4", in_channels, classes, channels, dropout, separable)
 
 
 def z2cnn(in_channels: int = 1, classes: int = 10, channels: int = 20, dropout: float = 0.3) -> PlainCNN:

@@ -87,22 +87,35 @@ class _Convolution(nn.Module):
         self.stride = (whole_number("stride", stride),) * 2
         self.padding = (whole_number("padding", padding, least=0),) * 2
         self.dilation = (whole_number("dilation", dilation),) * 2
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *index.shape[1:]))
+        self._add_weight(index.shape[1])
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        self.register_buffer("index", index.to(self.weight.device), persistent=False)
+        self.register_buffer("index", index.to(next(self.parameters()).device), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw weight and bias uniformly in +-1/sqrt(in_channels k^2), as the GrouPy lineage does: |G| is ignored."""
-        bound = 1 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
-        nn.init.uniform_(self.weight, -bound, bound)
+        self._draw_weight()
         if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+            nn.init.uniform_(self.bias, -self._bound, self._bound)
+
+    @property
+    def _bound(self) -> float:
+        return 1 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
+
+    def _add_weight(self, fibre: int) -> None:
+        self.weight = nn.Parameter(torch.empty(self.out_channels, self.in_channels, fibre, *self.kernel_size))
+
+    def _draw_weight(self) -> None:
+        nn.init.uniform_(self.weight, -self._bound, self._bound)
+
+    def full_weight(self) -> Float[Tensor, "out in fibre size size"]:
+        """The filter before it is moved, `(out, in, |G|, k, k)`, or `(out, in, 1, k, k)` where it lifts."""
+        return self.weight
 
     def planar_filter(self) -> Float[Tensor, "out_group in_fibre size size"]:
         """The filter of the one planar convolution, `(out*|G|, in*fibre, k, k)`, the group axis running fastest."""
         order, fibre, size, _ = self.index.shape
-        copies = self.weight.flatten(2).index_select(2, self.index.flatten())
+        copies = self.full_weight().flatten(2).index_select(2, self.index.flatten())
         copies = copies.view(self.out_channels, self.in_channels, order, fibre, size, size)
         return copies.transpose(1, 2).reshape(self.out_channels * order, self.in_channels * fibre, size, size)
 

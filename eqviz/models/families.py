@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from eqviz.errors import EqvizError
 from eqviz.fields.field_types import AnyModule, FieldType, Image, Invariant, Regular, declare
 from eqviz.groups.group import Group
-from eqviz.models.arguments import probability, whole_number
-from eqviz.models.convolutions import GroupConv2d, LiftingConv2d, grid_group
+from eqviz.models.arguments import one_of, probability, whole_number
+from eqviz.models.convolutions import LiftingConv2d, grid_group
 from eqviz.models.normalisation import GroupBatchNorm2d
 from eqviz.models.pooling import CosetMaxPool, GlobalAveragePool, GroupMaxPool2d
+from eqviz.models.separable import SEPARABLE
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class LayerFamily:
     """Constructors of layers: of the group network, or of the plain one (Z2) if `group` is None.
 
     Every layer it makes declares the field type of its output: `regular(G)`, or `image` for the plain family.
+    `separable` names the kind of its group convolutions in `SEPARABLE`.
 
     >>> layer_family("p4").convolution(2, 3, 3), layer_family(None).convolution(2, 3, 3)
     (GroupConv2d(C4, 2, 3, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0), dilation=(1, 1), bias=True), \
@@ -27,6 +30,7 @@ Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
     """
 
     group: Group | None
+    separable: str = ""
 
     @property
     def field(self) -> FieldType:
@@ -43,12 +47,19 @@ Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
         return declare(module, self.field)
 
     def lifting(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, padding: int = 0, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
     ) -> nn.Module:
-        """The first convolution, on images."""
+        """The first convolution, on images; never separable, as images have no group axis to separate."""
         if self.group is None:
-            return self.convolution(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
-        return LiftingConv2d(self.group, in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+            return self.convolution(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=bias)
+        return LiftingConv2d(self.group, in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
     def convolution(
         self,
@@ -60,11 +71,12 @@ Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
         padding: int = 0,
         bias: bool = True,
     ) -> nn.Module:
-        """A convolution on feature maps."""
+        """A convolution on feature maps; of kernel 1 it is an ordinary one, as nothing spatial can be separated."""
         whole_number("in_channels", in_channels)
         whole_number("out_channels", out_channels)
         if self.group is not None:
-            return GroupConv2d(self.group, in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+            layer = SEPARABLE["" if kernel_size == 1 else self.separable]
+            return layer(self.group, in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         return self.declared(nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias))
 
     def normalisation(self, channels: int) -> nn.Module:
@@ -104,10 +116,18 @@ Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
         return declare(nn.Linear(in_features, out_features), Invariant())
 
 
-def layer_family(name: str | Group | None) -> LayerFamily:
-    """The family of that group, or the plain one for None. Raises EqvizError for a group off the pixel grid.
+def layer_family(name: str | Group | None, separable: str = "") -> LayerFamily:
+    """The family of that group, or the plain one for None; `separable`: "", "g" or "gc".
+
+    Raises EqvizError for a group off the pixel grid, an unknown kind of separable convolution, and any kind without a
+    group, where there is no group axis to separate.
 
     >>> layer_family("p4m").field.name, layer_family(None).field.name
     ('regular(D4)', 'image')
+    >>> layer_family("p4", "gc").convolution(2, 3, 3, bias=False).depthwise_weight.shape
+    torch.Size([3, 1, 1, 3, 3])
     """
-    return LayerFamily(None if name is None else grid_group("network", name))
+    kind = one_of("separable", separable, SEPARABLE)
+    if name is None and kind:
+        raise EqvizError("separable", expected="a group network", found=f"{kind!r} for a plain one", fix="leave it out")
+    return LayerFamily(None if name is None else grid_group("network", name), kind)
