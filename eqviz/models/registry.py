@@ -25,8 +25,13 @@ MODELS: dict[str, str] = {
     "p4resnet18": "eqviz.models.resnet:p4resnet18",
     "p4mresnet18": "eqviz.models.resnet:p4mresnet18",
     "z2resnet18": "eqviz.models.resnet:z2resnet18",
+    "p4resnet8": "eqviz.models.resnet:p4resnet8",
+    "p4mresnet8": "eqviz.models.resnet:p4mresnet8",
+    "z2resnet8": "eqviz.models.resnet:z2resnet8",
+    "p4conv": "eqviz.models.single:p4conv",
+    "p4mconv": "eqviz.models.single:p4mconv",
 }
-MIRRORED = frozenset({"p4mcnn", "p4mresnet44", "p4mresnet18"})
+MIRRORED = frozenset({"p4mcnn", "p4mresnet44", "p4mresnet18", "p4mresnet8", "p4mconv"})
 MOST_PARAMETERS = 500_000_000
 
 

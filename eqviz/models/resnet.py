@@ -4,6 +4,9 @@ Source: He et al. 2016, Identity mappings in deep residual networks; group versi
 8.2. The stem is one k3 p1 convolution without a pool, and every stage but the first starts with stride 2 (k3 p1 in the
 block, 1x1 in its shortcut). Such a stride is exact on odd sizes n and leaves (n + 1) / 2, so that three stages are
 exact on n = 1 mod 4 and four on n = 1 mod 8.
+
+The k3 convolutions in the blocks of group networks are separable if asked for, "g" or "gc" (see
+`eqviz.models.separable`); stem and shortcuts stay ordinary.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from eqviz.errors import EqvizError
 from eqviz.groups.group import Group
-from eqviz.models.arguments import brief, whole_number
+from eqviz.models.arguments import one_of, whole_number
 from eqviz.models.families import LayerFamily, layer_family
 
 HEADS = ("coset_max", "flatten")
@@ -65,7 +68,8 @@ class ResNet(nn.Module):
     the maximum over the group axis (invariant wherever the features are exact), `flatten` gives the linear layer all
     C*|G| numbers, which breaks the symmetry at the very end. The plain network has no group axis: both are the same.
 
-    Raises EqvizError for a group off the pixel grid, widths that are not positive or an unknown head.
+    Raises EqvizError for a group off the pixel grid, widths that are not positive, an unknown head or kind of
+    `separable`, and for any of the latter without a group.
 
     >>> import torch
     >>> ResNet("p4", widths=(2, 4), blocks=1)(torch.zeros(5, 3, 9, 9)).shape
@@ -80,17 +84,16 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         classes: int = 10,
         head: str = "coset_max",
+        separable: str = "",
     ) -> None:
         super().__init__()
-        if not widths or head not in HEADS:
-            found = f"head {brief(head)}" if widths else "no widths"
-            raise EqvizError(
-                "ResNet", expected=f"widths and a head of {' or '.join(HEADS)}", found=found, fix="change it"
-            )
+        if not widths:
+            raise EqvizError("ResNet", expected="a width for every stage", found="no widths", fix="give one or more")
+        one_of("head", head, HEADS)
         whole_number("in_channels", in_channels)
         for width in widths:
             whole_number("widths", width)
-        layers = layer_family(group)
+        layers = layer_family(group, separable)
         self.conv1 = layers.lifting(in_channels, widths[0], 3, padding=1, bias=False)
         self.layers = nn.Sequential()
         for stage, width in enumerate(widths):
@@ -112,25 +115,34 @@ class ResNet(nn.Module):
         return self.fc(self.head(self.global_pool(features)))  # type: ignore[no-any-return]  # modules give Any
 
 
-def _resnet44(group: str | None, widths: Sequence[int], in_channels: int, classes: int, head: str) -> ResNet:
-    return ResNet(group, _stages("resnet44", widths, 3), 7, in_channels, classes, head)
+_DEPTHS = {"resnet8": (3, 1), "resnet18": (4, 2), "resnet44": (3, 7)}
+"""Stages, and blocks in each."""
 
 
-def _resnet18(group: str | None, widths: Sequence[int], in_channels: int, classes: int, head: str) -> ResNet:
-    return ResNet(group, _stages("resnet18", widths, 4), 2, in_channels, classes, head)
-
-
-def _stages(name: str, widths: Sequence[int], stages: int) -> Sequence[int]:
+def _resnet(
+    name: str,
+    group: str | None,
+    widths: Sequence[int],
+    in_channels: int,
+    classes: int,
+    head: str,
+    separable: str = "",
+) -> ResNet:
+    stages, blocks = _DEPTHS[name]
     if len(widths) != stages:
         raise EqvizError(
             f"widths of {name}", expected=f"{stages} of them, one for each stage", found=f"{len(widths)}",
             fix=f"give {stages}",
         )  # fmt: skip
-    return widths
+    return ResNet(group, widths, blocks, in_channels, classes, head, separable)
 
 
 def p4resnet44(
-    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (16, 32, 64), head: str = "coset_max"
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (16, 32, 64),
+    head: str = "coset_max",
+    separable: str = "",
 ) -> ResNet:
     """ResNet44 over quarter turns, exact on n = 1 mod 4 (histology: widths 4, 7, 14).
 
@@ -139,11 +151,15 @@ def p4resnet44(
     >>> p4resnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 4, 1, 1])
     """
-    return _resnet44("C4", widths, in_channels, classes, head)
+    return _resnet("resnet44", "C4", widths, in_channels, classes, head, separable)
 
 
 def p4mresnet44(
-    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (12, 24, 48), head: str = "coset_max"
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (12, 24, 48),
+    head: str = "coset_max",
+    separable: str = "",
 ) -> ResNet:
     """ResNet44 over quarter turns and reflections, exact on n = 1 mod 4.
 
@@ -152,7 +168,7 @@ def p4mresnet44(
     >>> p4mresnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 8, 1, 1])
     """
-    return _resnet44("D4", widths, in_channels, classes, head)
+    return _resnet("resnet44", "D4", widths, in_channels, classes, head, separable)
 
 
 def z2resnet44(
@@ -165,11 +181,15 @@ def z2resnet44(
     >>> z2resnet44(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 1, 1])
     """
-    return _resnet44(None, widths, in_channels, classes, head)
+    return _resnet("resnet44", None, widths, in_channels, classes, head)
 
 
 def p4resnet18(
-    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (32, 64, 128, 256), head: str = "coset_max"
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    head: str = "coset_max",
+    separable: str = "",
 ) -> ResNet:
     """ResNet18 over quarter turns, exact on n = 1 mod 8.
 
@@ -178,11 +198,15 @@ def p4resnet18(
     >>> p4resnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 4, 1, 1])
     """
-    return _resnet18("C4", widths, in_channels, classes, head)
+    return _resnet("resnet18", "C4", widths, in_channels, classes, head, separable)
 
 
 def p4mresnet18(
-    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (23, 46, 92, 184), head: str = "coset_max"
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (23, 46, 92, 184),
+    head: str = "coset_max",
+    separable: str = "",
 ) -> ResNet:
     """ResNet18 over quarter turns and reflections, exact on n = 1 mod 8.
 
@@ -191,7 +215,7 @@ def p4mresnet18(
     >>> p4mresnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 8, 1, 1])
     """
-    return _resnet18("D4", widths, in_channels, classes, head)
+    return _resnet("resnet18", "D4", widths, in_channels, classes, head, separable)
 
 
 def z2resnet18(
@@ -204,4 +228,57 @@ def z2resnet18(
     >>> z2resnet18(widths=(1, 2, 3, 4)).layers[1][0].downsample.weight.shape
     torch.Size([2, 1, 1, 1])
     """
-    return _resnet18(None, widths, in_channels, classes, head)
+    return _resnet("resnet18", None, widths, in_channels, classes, head)
+
+
+def p4resnet8(
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (4, 8, 16),
+    head: str = "coset_max",
+    separable: str = "",
+) -> ResNet:
+    """ResNet8 over quarter turns, exact on n = 1 mod 4.
+
+    One block a stage, 6n + 2 layers with n = 1, for machines without a GPU: 19,470 parameters.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> p4resnet8(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 4, 1, 1])
+    """
+    return _resnet("resnet8", "C4", widths, in_channels, classes, head, separable)
+
+
+def p4mresnet8(
+    in_channels: int = 3,
+    classes: int = 10,
+    widths: Sequence[int] = (3, 6, 12),
+    head: str = "coset_max",
+    separable: str = "",
+) -> ResNet:
+    """ResNet8 over quarter turns and reflections, exact on n = 1 mod 4.
+
+    One block a stage: 21,757 parameters with these widths, a tenth more than its P4 and Z2 siblings have.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> p4mresnet8(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 8, 1, 1])
+    """
+    return _resnet("resnet8", "D4", widths, in_channels, classes, head, separable)
+
+
+def z2resnet8(
+    in_channels: int = 3, classes: int = 10, widths: Sequence[int] = (8, 16, 32), head: str = "coset_max"
+) -> ResNet:
+    """ResNet8 with ordinary convolutions.
+
+    One block a stage: 19,858 parameters.
+
+    Shapes and errors as for :class:`ResNet`; EqvizError too unless there are three widths.
+
+    >>> z2resnet8(widths=(1, 2, 3)).layers[1][0].downsample.weight.shape
+    torch.Size([2, 1, 1, 1])
+    """
+    return _resnet("resnet8", None, widths, in_channels, classes, head)

@@ -22,7 +22,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _PLAIN_COLOURS = ("#1A1A1A", "#8C8C8C", "#5C5C5C")
 _PLAIN_MARKERS = ("x", "+", "1")
 _PLAIN_DASHES: tuple[Dash, ...] = ((0, (2.5, 1.5)), (0, (1, 2)), "-")
-_NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|resnet\d*)", re.IGNORECASE)
+_NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|conv|resnet\d*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def chosen(table: pd.DataFrame, given: Sequence[Network] | None) -> tuple[Networ
 def model_label(model: str) -> str:
     """A model's name for people.
 
-    >>> [model_label(name) for name in ("p4cnn", "p4mcnn", "z2cnn", "p4resnet44", "mine")]
-    ['P4 CNN', 'P4M CNN', 'Z2 CNN', 'P4 ResNet44', 'mine']
+    >>> [model_label(name) for name in ("p4cnn", "p4mconv", "z2cnn", "p4resnet44", "mine")]
+    ['P4 CNN', 'P4M conv', 'Z2 CNN', 'P4 ResNet44', 'mine']
     """
     match = _NAME.fullmatch(model)
     if match is None:

@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+import eqviz
 from eqviz.audit.auditing import examine
 from eqviz.audit.sizes import exact_sizes, nearest_sizes
 from eqviz.fields.field_types import declare
 from eqviz.groups.group import group
 from eqviz.models.convolutions import GroupConv2d, LiftingConv2d
-from eqviz.models.pooling import CosetMaxPool, GlobalAveragePool, GroupMaxPool2d
+from eqviz.models.pooling import GroupMaxPool2d
 from eqviz.models.registry import build_model
+from eqviz.models.separable import SEPARABLE
 from tests.audit.measuring import measure
 from tests.audit.steps import Setting
 
@@ -19,6 +21,10 @@ ONE_MODULO_FOUR = [29, 33, 37, 41]
 
 def resnet44(name="p4resnet44", head="coset_max"):
     return build_model(name, in_channels=1, widths=(2, 2, 2), head=head)
+
+
+def resnet8(separable, name="p4resnet8"):
+    return build_model(name, in_channels=1, widths=(2, 2, 2), separable=separable)
 
 
 def resnet18(name="p4resnet18", head="coset_max"):
@@ -70,10 +76,12 @@ def test_p4resnet18_is_exact_on_one_modulo_eight(size, exact):
     assert (found.exact, found.grid_exact, found.fibre_exact) == (exact, exact, True)
 
 
-@pytest.mark.parametrize("size", [8, 9, 14, 15, 27, 28])
-def test_p4cnn_is_exact_on_even_sizes(size):
-    found = examine(build_model("p4cnn", channels=2), size, "p4")
-    assert found.exact is (size % 2 == 0)
+@pytest.mark.parametrize(
+    ("size", "separable"), [(8, ""), (9, ""), (14, "g"), (15, "g"), (14, "gc"), (15, "gc"), (27, ""), (28, "")]
+)
+def test_p4cnn_is_exact_on_even_sizes(size, separable):
+    found = examine(build_model("p4cnn", channels=2, separable=separable), size, "p4")
+    assert (found.exact, found.fibre_exact) == (size % 2 == 0, True)
     if not found.exact:
         assert (found.first_fault.layer, found.first_fault.op) == ("pool", "max_pool2d")
 
@@ -146,14 +154,16 @@ def test_p4m_pair_on_square_and_other_sizes(size, group_name, surviving):
     assert measured.surviving == frozenset(group(surviving).elements)
 
 
-@pytest.mark.parametrize(("name", "surviving"), [("p4", "C1"), ("p4m", "D1(transpose)")])
-def test_one_strided_convolution_of_few_parameters(name, surviving):
-    lifting = LiftingConv2d(name, 1, 1, 3, stride=2, padding=1)
-    network = declare(nn.Sequential(lifting, GlobalAveragePool(), CosetMaxPool(), nn.Linear(1, 2)), "invariant")
-    assert examine(network, 33, name).exact is True
-    found = examine(network, 32, name)
-    assert (found.exact, found.surviving.name) == (False, surviving)
-    assert (found.first_fault.layer, found.first_fault.leftover) == ("0", "1")
+@pytest.mark.parametrize(("name", "group_name", "kept"), [("p4conv", "C4", "C1"), ("p4mconv", "D4", "D1(transpose)")])
+def test_one_strided_convolution_of_few_parameters(name, group_name, kept):
+    network = build_model(name)
+    on_odd, on_even = eqviz.audit(network, 33, group_name).attrs, eqviz.audit(network, 32, group_name).attrs
+    assert (on_odd["exact"], on_odd["surviving"]) == (True, group_name)
+    assert (on_even["exact"], on_even["grid_exact"], on_even["fibre_exact"]) == (False, False, True)
+    assert on_even["surviving"] == kept
+    fault = examine(network, 32, group_name).first_fault
+    assert (fault.layer, fault.leftover) == ("conv", "1")
+    assert eqviz.exact_sizes(network, range(30, 36), group_name) == [31, 33, 35]
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
@@ -163,6 +173,19 @@ def test_one_strided_convolution_of_few_parameters(name, surviving):
 def test_exact_sizes_of_known_networks(part):
     assert exact_sizes(resnet18(), [32, 33], "p4", part=part) == [33]
     assert exact_sizes(build_model("p4cnn", channels=2), [8, 9, 10, 11], "p4", part=part) == [8, 10]
+
+
+@pytest.mark.parametrize("separable", SEPARABLE)
+@pytest.mark.parametrize(
+    ("name", "group_name", "kept"), [("p4resnet8", "C4", "C1"), ("p4mresnet8", "D4", "D1(transpose)")]
+)
+def test_resnet8_is_exact_on_one_modulo_four_whatever_its_filters_are_made_of(separable, name, group_name, kept):
+    network = resnet8(separable, name)
+    assert eqviz.exact_sizes(network, [32, 33, 34, 35, 36, 37], group_name) == [33, 37]
+    on_odd, on_even = examine(network, 33, group_name), examine(network, 32, group_name)
+    assert (on_odd.exact, on_odd.surviving.name) == (True, group_name)
+    assert (on_even.exact, on_even.grid_exact, on_even.fibre_exact) == (False, False, True)
+    assert on_even.surviving.name == kept
 
 
 def test_exact_sizes_by_grid_alone_leave_the_fibre_out():

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from eqviz.fields.field_types import declare
+from eqviz.fields.field_types import Image, declare, declared
 from eqviz.groups.group import group
 from eqviz.models.convolutions import GroupConv2d, LiftingConv2d
-from eqviz.models.pooling import CosetMaxPool, GlobalAveragePool, GroupMaxPool2d
+from eqviz.models.pooling import GroupMaxPool2d
+from eqviz.models.registry import build_model
 
 EXACT, BROKEN = 1e-25, 1e-6
 
@@ -59,22 +61,39 @@ def test_p4m_pair_on_8_keeps_the_transpose_and_breaks_in_b2_and_e_alone(orbit):
     assert all(residual > 0.01 for residual in broken.values()), broken
 
 
-def one_convolution(name):
-    return declare(
-        nn.Sequential(
-            LiftingConv2d(name, 1, 1, 3, stride=2, padding=1), GlobalAveragePool(), CosetMaxPool(), nn.Linear(1, 2)
-        ),
-        "invariant",
-    )
-
-
 def test_one_strided_convolution_of_14_parameters_tells_an_image_from_its_turned_copy(orbit):
-    network = one_convolution("p4")
+    network = build_model("p4conv")
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    assert shapes == {"conv.weight": (1, 1, 1, 3, 3), "conv.bias": (1,), "fc.weight": (2, 1), "fc.bias": (2,)}
     assert sum(p.numel() for p in network.parameters()) == 14
+    assert [name for name, _ in network.named_children()] == ["conv", "global_pool", "coset_pool", "fc"]
     assert orbit(network, torch.randn(16, 1, 32, 32), group("C4")).breaking > BROKEN
     assert orbit(network, torch.randn(16, 1, 33, 33), group("C4")).breaking < EXACT
 
 
 def test_over_p4m_it_tells_flips_apart_and_not_the_transpose(orbit):
-    found = orbit(one_convolution("p4m"), torch.randn(16, 1, 32, 32), group("D4"))
+    found = orbit(build_model("p4mconv"), torch.randn(16, 1, 32, 32), group("D4"))
     assert found.surviving() == {"C1", "D1(transpose)"}
+
+
+@pytest.mark.parametrize("name", ["p4conv", "p4mconv"])
+def test_one_strided_convolution_is_the_written_sum(name):
+    """What the classifier sees, from the definition: largest mean of the strided maps of the moved filters."""
+    network, images = build_model(name, in_channels=2, channels=3, classes=4), torch.randn(2, 2, 6, 6)
+    conv = network.conv
+    means = torch.stack([
+        F.conv2d(images, Image().act(conv.weight[:, :, 0], g), conv.bias, stride=2, padding=1).mean((-2, -1))
+        for g in conv.group.elements
+    ])  # fmt: skip
+    expected = means.max(0).values @ network.fc.weight.T + network.fc.bias
+    torch.testing.assert_close(network(images), expected)
+
+
+@pytest.mark.parametrize("name", ["p4conv", "p4mconv"])
+def test_every_layer_of_one_strided_convolution_lives_where_it_says(outputs, name):
+    network, images = build_model(name, channels=2).eval(), torch.randn(2, 1, 9, 9)
+    upright = outputs(network, images)
+    for element in network.conv.group.elements[1:]:
+        for layer, moved in outputs(network, Image().act(images, element)).items():
+            expected = declared(network.get_submodule(layer)).act(upright[layer], element)
+            torch.testing.assert_close(moved, expected, rtol=0, atol=1e-10)

@@ -12,7 +12,13 @@ from eqviz.errors import EqvizError
 from eqviz.groups.group import group
 from eqviz.models.registry import MODELS, build_model, describe_models, model_group
 
-SMALL = {"cnn": {"channels": 1}, "resnet44": {"widths": (1, 1, 1)}, "resnet18": {"widths": [1, 1, 1, 1]}}
+SMALL = {
+    "cnn": {"channels": 1},
+    "resnet44": {"widths": (1, 1, 1)},
+    "resnet18": {"widths": [1, 1, 1, 1]},
+    "resnet8": {"widths": (1, 1, 1)},
+    "conv": {"channels": 1},
+}
 
 
 def small(name):
@@ -25,8 +31,8 @@ def test_every_entry_builds_and_runs(name):
     assert isinstance(model, nn.Module)
     assert model(torch.randn(1, 2, 16, 16)).shape == (1, 3)
     assert model_group(name) == ("D4" if name.startswith("p4m") else "C4")
-    first = model.conv1
     if not name.startswith("z2"):
+        first = next(module for module in model.modules() if hasattr(module, "group"))
         assert first.group == group(model_group(name))
 
 
@@ -53,7 +59,8 @@ def test_a_table_of_all():
     assert all(isinstance(row["parameters"], int) and row["about"] and row["arguments"] for row in rows)
     counts = {row["model"]: row["parameters"] for row in rows}
     assert counts["p4mcnn"] == pytest.approx(counts["p4cnn"], rel=0.05)
-    for size in ("resnet44", "resnet18"):
+    assert counts["p4conv"] == counts["p4mconv"] == 14
+    for size in ("resnet44", "resnet18", "resnet8"):
         assert counts["p4" + size] == pytest.approx(counts["z2" + size], rel=0.05)
         assert counts["p4m" + size] == pytest.approx(counts["z2" + size], rel=0.15)
 
@@ -89,6 +96,15 @@ WRONG = [
     ("p4cnn", {"channels": 2.5}, "whole number"),
     ("p4cnn", {"channels": True}, "whole number"),
     ("p4cnn", {"channels": None}, "whole number"),
+    ("p4cnn", {"separable": "c"}, "'' or g or gc"),
+    ("p4mcnn", {"separable": True}, "text"),
+    ("p4mresnet18", {"separable": "x" * 10**5}, "'' or g or gc"),
+    ("z2cnn", {"separable": "g"}, "leave it out"),
+    ("z2resnet8", {"separable": "g"}, "found 'separable'"),
+    ("p4resnet8", {"widths": (4, 8)}, "3 of them"),
+    ("p4conv", {"channels": 0}, "channels"),
+    ("p4mconv", {"in_channels": -3}, "in_channels"),
+    ("p4conv", {"separable": "g"}, "found 'separable'"),
     ("p4cnn", {"dropout": "much"}, "number"),
     ("p4cnn", {"dropout": 1.5}, "dropout"),
     ("p4cnn", {"dropout": float("nan")}, "dropout"),

@@ -33,7 +33,16 @@ def test_many_networks_never_share_a_whole_style():
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("p4mresnet18", "P4M ResNet18"), ("z2resnet44", "Z2 ResNet44"), ("p4_cnn", "P4 CNN"), ("p4unet", "p4unet")],
+    [
+        ("p4mresnet18", "P4M ResNet18"),
+        ("z2resnet44", "Z2 ResNet44"),
+        ("p4_cnn", "P4 CNN"),
+        ("p4unet", "p4unet"),
+        ("p4conv", "P4 conv"),
+        ("p4mconv", "P4M conv"),
+        ("p4resnet8", "P4 ResNet8"),
+        ("z2resnet8", "Z2 ResNet8"),
+    ],
 )
 def test_names_for_people(name, label):
     assert model_label(name) == label
