@@ -13,9 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from eqviz.plots.inputs import accepted, one_row_each
-from eqviz.plots.labels import Network, model_label, natural
+from eqviz.plots.labels import Network, model_label
 from eqviz.plots.layeraxis import LayerAxis
 from eqviz.plots.legend import columns_that_fit
+from eqviz.plots.styles import natural
 from eqviz.plots.subgroups import short_name
 from eqviz.plots.theme import INK, MUTED, ONE_COLUMN_MM, SMALL_PT, STRIPE, TWO_COLUMN_MM, figure, theme
 

@@ -1,28 +1,25 @@
-"""How a network looks and is called: the same colour, marker, dash and name in every figure of a report.
+"""How a network is called, and how it looks: the same colour, marker, dash and name in every figure of a report.
 
-A network is a model at an input size. Group-equivariant ones are coloured, plain ones (Z2) are black or grey; dashes
-and markers differ too, for grey print.
+A network is a model at an input size; what it looks like is decided in `eqviz.plots.styles`.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from eqviz.errors import EqvizError
-from eqviz.plots.theme import PALETTE, Number
+from eqviz.plots.styles import Dash, Pair, family, looks, natural
 
-Dash = Literal["-"] | tuple[int, tuple[Number, ...]]
-
-_DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_PLAIN_COLOURS = ("#1A1A1A", "#8C8C8C", "#5C5C5C")
-_PLAIN_MARKERS = ("x", "+", "1")
-_PLAIN_DASHES: tuple[Dash, ...] = ((0, (2.5, 1.5)), (0, (1, 2)), "-")
 _NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|conv|resnet\d*)", re.IGNORECASE)
+_ARGUMENTS = re.compile(r"(\w+)\((\w+=.*)\)")
+_SAID = {
+    "head=flatten": "flat head", "head=coset_max": "", "separable=": "", "separable=g": "g-separable",
+    "separable=gc": "gc-separable",
+}  # fmt: skip
+"""Arguments of a model that its name tells, in words; what is usual goes without saying."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,10 @@ class Network:
 def networks(table: pd.DataFrame) -> tuple[Network, ...]:
     """The networks of a table with `model` and `input_size`, in a fixed order, each with its own style.
 
-    Group-equivariant models come first, by model and size; plain ones last. Make them once from the table that holds
-    most networks and hand them to every figure. Raises EqvizError when the two columns are not there.
+    Group-equivariant models come first, by model and size; plain ones last. Where the table has `data` only networks on
+    the same data need to differ, and where it says of networks whether they are `exact` (as the table `networks` does)
+    exact sizes are the dark ones. Make them once from the table that holds most networks and hand them to every
+    figure. Raises EqvizError when the two columns are not there.
 
     >>> table = pd.DataFrame({"model": ["z2cnn", "p4cnn", "p4cnn"], "input_size": [28, 29, 28]})
     >>> [network.label for network in networks(table)]
@@ -66,12 +65,30 @@ def networks(table: pd.DataFrame) -> tuple[Network, ...]:
             found=f"no {', '.join(missing)}",
             fix="pass a table of runs",
         )
-    pairs = {(str(model), str(size)): size for model, size in zip(table["model"], table["input_size"], strict=True)}
-    ordered = sorted(pairs, key=lambda pair: (_plain(pair[0]), natural(pair[0]), natural(pair[1])))
-    grouped = [pair for pair in ordered if not _plain(pair[0])]
-    styled = [_grouped(*pair, place) for place, pair in enumerate(grouped)]
-    styled += [_plainly(*pair, place) for place, pair in enumerate(ordered[len(grouped) :])]
-    return tuple(styled)
+    pairs: list[Pair] = list(zip(table["model"].astype(str), table["input_size"].astype(str), strict=True))
+    of = table["data"].astype(str).tolist() if "data" in table.columns else [""] * len(pairs)
+    contexts = [
+        sorted({pair for pair, other in zip(pairs, of, strict=True) if other == data}, key=_by_name)
+        for data in sorted(set(of), key=natural)
+    ]
+    styled = looks(contexts, _exact(table, pairs))
+    return tuple(
+        Network(model, _size(size), network_label(model, size), *vars(styled[model, size]).values())
+        for model, size in sorted(styled, key=_by_name)
+    )
+
+
+def _by_name(pair: Pair) -> tuple[object, ...]:
+    return family(pair[0]) == "plain", natural(pair[0]), natural(pair[1])
+
+
+def _exact(table: pd.DataFrame, pairs: Sequence[Pair]) -> dict[Pair, bool]:
+    """Which networks a table of networks says to be exact; tables of layers say something else."""
+    if "exact" not in table.columns or "layer" in table.columns:
+        return {}
+    said = [(pair, str(value)) for pair, value in zip(pairs, table["exact"], strict=True) if not pd.isna(value)]
+    exact = {pair for pair, value in said if value == "yes"}
+    return {pair: pair in exact for pair, _ in said}
 
 
 def chosen(table: pd.DataFrame, given: Sequence[Network] | None) -> tuple[Network, ...]:
@@ -96,16 +113,22 @@ def chosen(table: pd.DataFrame, given: Sequence[Network] | None) -> tuple[Networ
 
 
 def model_label(model: str) -> str:
-    """A model's name for people.
+    """A model's name for people; what is said of its arguments is put in words where there are words for it.
 
     >>> [model_label(name) for name in ("p4cnn", "p4mconv", "z2cnn", "p4resnet44", "mine")]
     ['P4 CNN', 'P4M conv', 'Z2 CNN', 'P4 ResNet44', 'mine']
+    >>> model_label("p4resnet8(head=flatten, separable=gc)")
+    'P4 ResNet8 (flat head, gc-separable)'
     """
+    if found := _ARGUMENTS.fullmatch(model):
+        said = [_SAID.get(one, one) for one in found[2].split(", ")]
+        told = ", ".join(one for one in said if one)
+        return f"{model_label(found[1])} ({told})" if told else model_label(found[1])
     match = _NAME.fullmatch(model)
     if match is None:
         return model
-    family = match[2].lower().replace("cnn", "CNN").replace("resnet", "ResNet")
-    return f"{match[1].upper()} {family}"
+    kind = match[2].lower().replace("cnn", "CNN").replace("resnet", "ResNet")
+    return f"{match[1].upper()} {kind}"
 
 
 def network_label(model: str, input_size: int | str) -> str:
@@ -129,32 +152,5 @@ def seeds_label(counts: Iterable[int]) -> str:
     return "1 seed" if most == 1 else f"{most} seeds"
 
 
-def _grouped(model: str, size: str, place: int) -> Network:
-    return Network(
-        model, _size(size), network_label(model, size), PALETTE[place % len(PALETTE)],
-        _MARKERS[place % len(_MARKERS)], _DASHES[place % len(_DASHES)],
-    )  # fmt: skip
-
-
-def _plainly(model: str, size: str, place: int) -> Network:
-    turn = place % len(_PLAIN_COLOURS)
-    return Network(
-        model, _size(size), network_label(model, size), _PLAIN_COLOURS[turn], _PLAIN_MARKERS[turn], _PLAIN_DASHES[turn]
-    )
-
-
-def _plain(model: str) -> bool:
-    return re.match(r"z2|resnet", model, re.IGNORECASE) is not None
-
-
 def _size(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts numbers inside a text by value.
-
-    >>> sorted(["x10", "x9"], key=natural)
-    ['x9', 'x10']
-    """
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))

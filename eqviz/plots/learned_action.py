@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eqviz.plots.inputs import accepted, kept, one_row_each
-from eqviz.plots.labels import Dash, Network, chosen, seeds_label
+from eqviz.plots.labels import Network, chosen, seeds_label
 from eqviz.plots.layeraxis import LayerAxis
 from eqviz.plots.legend import columns_that_fit
+from eqviz.plots.styles import Dash
 from eqviz.plots.theme import INK, MUTED, ONE_COLUMN_MM, SMALL_PT, STRIPE, TWO_COLUMN_MM, figure, points_across, theme
 
 _NAME = "learned_action_summary"

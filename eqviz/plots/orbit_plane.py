@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
 from eqviz.plots.inputs import accepted, kept, one_row_each
-from eqviz.plots.labels import Network, chosen, natural
+from eqviz.plots.labels import Network, chosen
 from eqviz.plots.legend import columns_that_fit
+from eqviz.plots.styles import natural
 from eqviz.plots.theme import INK, MUTED, PALETTE, SMALL_PT, TWO_COLUMN_MM, figure, theme
 
 Look = tuple[str, str]
