@@ -23,6 +23,9 @@ DATASETS: dict[str, str] = {
     "cifar10": "eqviz.data.cifar:load_cifar10",
     "cifar100": "eqviz.data.cifar:load_cifar100",
     "imagenet": "eqviz.data.imagenet:load_imagenet",
+    "rotated-pair": "eqviz.data.pairs:load_rotated_pair",
+    "mirrored-pair": "eqviz.data.pairs:load_mirrored_pair",
+    "transposed-pair": "eqviz.data.pairs:load_transposed_pair",
 }
 """Names and their loaders, called with (split, root), and with those of `size`, `limit` and `seed` that a loader takes:
 the size where it chooses one itself, the limit where it need not read what is not taken."""

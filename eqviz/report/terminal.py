@@ -35,6 +35,9 @@ _DATA = {
     "cifar10": "small photographs in 10 classes, 32x32; downloaded, or from --data-root",
     "cifar100": "small photographs in 100 classes, 32x32; downloaded, or from --data-root",
     "imagenet": "photographs in 1,000 classes, 224x224 unless another size is asked for; only from --data-root",
+    "rotated-pair": "one picture and itself rotated by 90 degrees, 32x32 or as asked for; embedded",
+    "mirrored-pair": "one picture and itself flipped left-right, 32x32 or as asked for; embedded",
+    "transposed-pair": "one picture and its transpose, 32x32 or as asked for; embedded",
 }
 
 
