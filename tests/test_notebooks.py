@@ -17,7 +17,7 @@ def beside_a_study(study, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("beside_a_study")
-@pytest.mark.parametrize("notebook", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("notebook", sorted(FOLDER.glob("[0-9]*.py")), ids=lambda path: path.name)
 def test_a_notebook_runs_line_by_line(notebook):
     names = runpy.run_path(str(notebook))
     tables = [value for value in names.values() if isinstance(value, pd.DataFrame)]
@@ -25,7 +25,7 @@ def test_a_notebook_runs_line_by_line(notebook):
     assert all(len(table) for table in tables)
 
 
-@pytest.mark.parametrize("notebook", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("notebook", sorted(FOLDER.glob("[0-9]*.py")), ids=lambda path: path.name)
 def test_a_notebook_is_in_percent_format(notebook):
     lines = notebook.read_text().splitlines()
     assert lines[0] == "# %% [markdown]"

@@ -14,14 +14,15 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # lightning does not list it in __all__
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from eqviz.errors import EqvizError
-from eqviz.studies.devices import choose_device
+from eqviz.studies.batches import Batches, Share, TrainingData
+from eqviz.studies.devices import Placement
 from eqviz.studies.settings import PRECISIONS, TrainingSettings
 from eqviz.studies.streams import own_randomness, stream_seed
-from eqviz.studies.training_data import Batches, TrainingData
 
 State = dict[str, Any]
 
@@ -43,24 +44,33 @@ AfterEpoch = Callable[[EpochResult, State], None]
 
 
 def fit(
-    network: nn.Module, data: TrainingData, settings: TrainingSettings, *, seed: int, device: str, done: int,
+    network: nn.Module, data: TrainingData, settings: TrainingSettings, *, seed: int, placement: Placement, done: int,
     state: Mapping[str, Any] | None, after_epoch: AfterEpoch,
 ) -> None:  # fmt: skip
     """Train `network` in place from epoch `done` (0: from the start) to the last one.
 
-    `state` is that of optimiser and schedule after epoch `done`. torch's global random state is left as it was. Raises
-    EqvizError when the loss is no longer finite, KeyboardInterrupt when interrupted.
+    `state` is that of optimiser and schedule after epoch `done`. torch's global random state is left as it was. Several
+    devices train copies in processes of their own, of which the first calls `after_epoch`; `network` then stays as it
+    was here. Raises EqvizError when the loss is no longer finite, KeyboardInterrupt when interrupted.
     """
     learner = _Learner(network, data, settings, seed, done, state, after_epoch)
-    accelerator, devices = _accelerator(device)
     with _quiet(), own_randomness(), _interruptible():
         trainer = Trainer(
-            max_epochs=settings.epochs - done, accelerator=accelerator, devices=devices, logger=False,
+            max_epochs=settings.epochs - done, accelerator=placement.kind,
+            devices=placement.devices if placement.index is None else [placement.index],
+            strategy="auto" if placement.devices == 1 else "ddp_fork", logger=False,
             precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]  # one of lightning's words
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False, plugins=[LightningEnvironment()],
         )  # fmt: skip
-        trainer.fit(learner)
+        try:
+            trainer.fit(learner)
+        except ProcessRaisedException as error:  # of one of several devices; its last line says what it was
+            last = str(error).strip().splitlines()[-1]
+            raise EqvizError(
+                "training", expected=f"{placement.devices} devices that train together", found=last[:300],
+                fix="see whether one device alone trains it",
+            ) from error  # fmt: skip
 
 
 @torch.no_grad()
@@ -99,11 +109,20 @@ class _Learner(LightningModule):
         """The epoch under way, counted from 1 over all interruptions."""
         return self.done + self.trainer.current_epoch + 1
 
+    @property
+    def share(self) -> Share:
+        """The part of every batch that is for this process."""
+        return Share(self.trainer.global_rank, self.trainer.world_size)
+
+    def setup(self, stage: str) -> None:
+        if self.share.of > 1:  # forked: the threads of the process before are not there
+            torch.set_num_threads(1)
+
     def train_dataloader(self) -> Batches:
-        return self.data.batches(self.settings, self.seed, self.epoch)
+        return self.data.batches(self.settings, self.seed, self.epoch, self.share)
 
     def configure_optimizers(self) -> Any:
-        batches = len(self.data.batches(self.settings, self.seed, 1))
+        batches = len(self.data.batches(self.settings, self.seed, 1, self.share))
         self.optimiser = _optimiser(self.network, self.settings)
         self.schedule = _schedule(self.optimiser, self.settings, batches)
         if self.restored is not None:
@@ -124,7 +143,8 @@ class _Learner(LightningModule):
             ) from error  # fmt: skip
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(stream_seed(self.seed, "dropout", self.epoch))
+        purpose = "dropout" if self.share.of == 1 else f"dropout of part {self.share.rank}"
+        torch.manual_seed(stream_seed(self.seed, purpose, self.epoch))
         self.started = time.perf_counter()
         self.learning_rate = float(self.optimiser.param_groups[0]["lr"])
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -141,18 +161,25 @@ class _Learner(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        loss = float(torch.stack(self.losses).cpu().double().sum()) / self.seen
+        own = [torch.stack(self.losses).cpu().double().sum(), self.correct, torch.tensor(self.seen)]
+        total, correct, seen = (self._over_devices(number.double().to(self.device)) for number in own)
+        loss = total / seen
         if not _finite(loss, self.network):
             raise EqvizError(
                 f"training, epoch {self.epoch}", expected="a finite loss", found=f"{loss:g} or weights that are not",
                 fix="lower the learning rate",
             )  # fmt: skip
+        if not self.trainer.is_global_zero:
+            return
         watched = accuracy(self.network, self.data, self.settings.batch_size)
         seconds = time.perf_counter() - self.started
-        trained = int(self.correct) / self.seen
-        result = EpochResult(self.epoch, loss, trained, watched, self.learning_rate, seconds)
+        result = EpochResult(self.epoch, loss, correct / seen, watched, self.learning_rate, seconds)
         schedule = None if self.schedule is None else self.schedule.state_dict()
         self.after_epoch(result, {"optimiser": self.optimiser.state_dict(), "schedule": schedule})
+
+    def _over_devices(self, number: Tensor) -> float:
+        """The sum of a number over all devices that share the batches."""
+        return float(self.trainer.strategy.reduce(number, reduce_op="sum"))
 
 
 def _finite(loss: float, network: nn.Module) -> bool:
@@ -181,12 +208,6 @@ def _schedule(
         cycled = settings.optimiser == "adam" or settings.momentum > 0
         return lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps, cycle_momentum=cycled)
     return None
-
-
-def _accelerator(device: str) -> tuple[str, Any]:
-    """Lightning's words for a device; EqvizError for one that is not there."""
-    kind, _, index = choose_device(device).partition(":")
-    return kind, [int(index)] if kind == "cuda" and index else 1
 
 
 @contextmanager

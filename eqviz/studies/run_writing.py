@@ -14,12 +14,12 @@ from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.studies.atomic import replacing
+from eqviz.studies.batches import TrainingData
 from eqviz.studies.recipes import Recipe, RunSpec
 from eqviz.studies.run_folders import METRIC_COLUMNS, METRICS, RECORD, RESUME, Run, read_run, weights_name
 from eqviz.studies.run_records import FORMAT
 from eqviz.studies.settings import same_settings
 from eqviz.studies.toml_tables import read_toml, write_toml
-from eqviz.studies.training_data import TrainingData
 from eqviz.studies.weights import write_weights
 
 _STATE_KEYS = {"epoch", "network", "optimiser", "schedule", "rows"}
@@ -176,7 +176,7 @@ class RunWriter:
             "recipe": self.recipe.name,
             "regime": self.spec.training.regime,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "train_images": len(self.data.images),
+            "train_images": self.data.count,
             **settings,
             "arguments": self.arguments,
             "data": {**settings["data"], "fingerprint": self.data.fingerprint},

@@ -13,27 +13,29 @@ from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.models.registry import build_model
-from eqviz.studies.devices import choose_device
+from eqviz.studies.batches import TrainingData
+from eqviz.studies.devices import Placement
 from eqviz.studies.progress import OnProgress, Progress, silent
 from eqviz.studies.recipes import Recipe, RunSpec
 from eqviz.studies.run_folders import Run, read_run
 from eqviz.studies.run_writing import RunWriter, open_run
 from eqviz.studies.streams import own_randomness, stream_seed
-from eqviz.studies.training_data import TrainingData, prepare
+from eqviz.studies.training_data import prepare
 from eqviz.tables import format_size
 
 
 def train_recipe(
-    recipe: Recipe, folder: str | Path, *, resume: bool = False, device: str = "auto", jobs: int = 1,
-    progress: OnProgress = silent,
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, device: str = "auto", devices: int = 1,
+    workers: int = 0, jobs: int = 1, progress: OnProgress = silent,
 ) -> tuple[Run, ...]:  # fmt: skip
     """Train every run of `recipe` into its own folder in `folder`, and return the runs.
 
     A run that is finished is skipped. One that was interrupted goes on after its last complete epoch if `resume`, and
     on the CPU ends with the very weights of an uninterrupted run (with the same number of threads). `device` is auto,
-    cpu, cuda, cuda:N or mps. With `jobs` above 1 that many runs train at once, in processes of their own; `progress`
-    then hears of whole runs only. Weights, shuffling, dropout and augmentation depend on the seed of the run and
-    nothing else.
+    cpu, cuda, cuda:N or mps; `devices` of the kind share every batch, in processes of their own. `workers` processes a
+    device read the pictures of data sets that memory cannot hold. With `jobs` above 1 that many runs train at once, in
+    processes of their own; `progress` then hears of whole runs only. Weights, shuffling, dropout and augmentation
+    depend on the seed of the run and the number of devices, and nothing else.
 
     Raises EqvizError before anything is trained for data and models that do not fit, for folders that hold something
     else, and for unfinished runs without `resume`; and when lightning is missing or a loss is no longer finite.
@@ -41,7 +43,9 @@ def train_recipe(
     _lightning_loop()  # first of all: is it installed?
     if jobs < 1:
         raise EqvizError("jobs", expected="a number of at least 1", found=str(jobs), fix="give 1 or more")
-    choose_device(device)
+    if jobs > 1 and devices > 1:
+        raise EqvizError("jobs", expected="1 where several devices share a run", found=str(jobs), fix="leave one out")
+    placement = Placement(device, devices, workers)
     specs = recipe.expand()
     folder = Path(folder)
     _check_folder(folder)
@@ -49,9 +53,9 @@ def train_recipe(
     _make_folder(folder)
     if jobs == 1:
         for place, spec in enumerate(specs, 1):
-            _train(recipe, spec, folder, device, progress, (place, len(specs)))
+            _train(recipe, spec, folder, placement, progress, (place, len(specs)))
     else:
-        tasks = (delayed(_train_quietly)(recipe, spec, folder, device) for spec in specs)
+        tasks = (delayed(_train_quietly)(recipe, spec, folder, placement) for spec in specs)
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
         for place, event in enumerate(done, 1):
             progress(replace(event, place=place, runs=len(specs)))
@@ -97,7 +101,7 @@ def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume:
 
 
 def _arguments(spec: RunSpec, data: TrainingData) -> dict[str, Any]:
-    return {"in_channels": data.images.shape[1], "classes": data.classes, **spec.arguments}
+    return {"in_channels": data.image_shape[0], "classes": data.classes, **spec.arguments}
 
 
 def _check_model(spec: RunSpec, data: TrainingData) -> None:
@@ -105,7 +109,7 @@ def _check_model(spec: RunSpec, data: TrainingData) -> None:
     about = f"{spec.model} on {format_size(spec.input_size)} pixels"
     with torch.device("meta"):
         model = build_model(spec.model, **_arguments(spec, data)).eval()
-        images = torch.empty(2, *data.images.shape[1:])
+        images = torch.empty(2, *data.image_shape)
         try:
             found = tuple(model(images).shape)
         except (RuntimeError, ValueError, NotImplementedError) as error:
@@ -121,14 +125,14 @@ def _check_model(spec: RunSpec, data: TrainingData) -> None:
         )
 
 
-def _train_quietly(recipe: Recipe, spec: RunSpec, folder: Path, device: str) -> Progress:
+def _train_quietly(recipe: Recipe, spec: RunSpec, folder: Path, placement: Placement) -> Progress:
     events: list[Progress] = []
-    _train(recipe, spec, folder, device, events.append, (1, 1))
+    _train(recipe, spec, folder, placement, events.append, (1, 1))
     return events[-1]
 
 
 def _train(
-    recipe: Recipe, spec: RunSpec, folder: Path, device: str, progress: OnProgress, count: tuple[int, int]
+    recipe: Recipe, spec: RunSpec, folder: Path, placement: Placement, progress: OnProgress, count: tuple[int, int]
 ) -> None:
     """One run, from where it stands to its end."""
     path, epochs, started = folder / spec.name, spec.training.epochs, time.perf_counter()
@@ -140,7 +144,7 @@ def _train(
     if standing == "finished":
         tell("skipped", epochs)
         return
-    data = prepare(spec)
+    data = prepare(spec, placement.workers)
     with own_randomness():
         torch.manual_seed(stream_seed(spec.seed, "weights"))
         network = build_model(spec.model, **_arguments(spec, data))
@@ -154,13 +158,14 @@ def _train(
         tell("epoch", result.epoch, result.test_accuracy, result.seconds)
 
     if writer.done < epochs:
-        _fit(loop, network, data, spec, device, writer.done, state, after_epoch)
+        _fit(loop, network, data, spec, placement, writer.done, state, after_epoch)
     writer.finish()
-    tell("finished", epochs, writer.rows[-1]["test_accuracy"], time.perf_counter() - started)
+    reached = float(read_run(path).metrics()["test_accuracy"].iloc[-1])  # written by whichever process trained
+    tell("finished", epochs, reached, time.perf_counter() - started)
 
 
 def _fit(
-    loop: ModuleType, network: nn.Module, data: TrainingData, spec: RunSpec, device: str, done: int,
+    loop: ModuleType, network: nn.Module, data: TrainingData, spec: RunSpec, placement: Placement, done: int,
     state: Any, after_epoch: Any,
 ) -> None:  # fmt: skip
     try:
@@ -169,7 +174,7 @@ def _fit(
             data,
             spec.training,
             seed=spec.seed,
-            device=device,
+            placement=placement,
             done=done,
             state=state,
             after_epoch=after_epoch,

@@ -8,6 +8,7 @@ import joblib
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from eqviz.errors import EqvizError
 from eqviz.studies.recipes import parse_recipe
@@ -89,6 +90,46 @@ def test_a_run_whose_record_names_fewer_settings_is_still_that_of_the_recipe(tin
     assert files(tmp_path) == before
     with pytest.raises(EqvizError, match=r"a run with another training\.mirror"):
         train_recipe(recipe(tiny, epochs=1, mirror=True), tmp_path, device="cpu")
+
+
+def test_two_devices_take_the_steps_of_one(tiny, tmp_path):
+    tiny["data"] |= {"train_limit": 60}
+    tiny["runs"] = [{"model": "p4conv", "input_size": 8}]  # neither batch norm nor dropout
+    wanted = parse_recipe(tiny, "tiny.toml")
+    for name, devices in (("one", 1), ("two", 2)):
+        train_recipe(wanted, tmp_path / name, device="cpu", devices=devices)
+    one, two = (read_run(tmp_path / name / "p4conv-8-seed0") for name in ("one", "two"))
+    assert one.finished
+    assert two.finished
+    assert (one.epochs, two.epochs) == ((0, 1, 3), (0, 1, 3))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, atol=1e-5, rtol=1e-4)  # float32, 9 steps of Adam
+    told = [run.metrics()[["train_loss", "train_accuracy", "test_accuracy"]] for run in (one, two)]
+    pd.testing.assert_frame_equal(*told, atol=1e-4)
+
+
+def test_what_goes_wrong_on_one_of_two_devices_is_one_line(tiny, tmp_path):
+    with pytest.raises(EqvizError, match=r"epoch \d: expected a finite loss") as caught:
+        train_recipe(recipe(tiny, learning_rate=100.0, optimiser="sgd"), tmp_path, device="cpu", devices=2)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(EqvizError, match="jobs: expected 1 where several devices share a run"):
+        train_recipe(recipe(tiny), tmp_path / "b", device="cpu", devices=2, jobs=2)
+
+
+def test_pictures_that_stay_in_files_are_trained_on(tiny, tmp_path):
+    tiny["data"] = {"source": "imagenet", "root": str(tmp_path), "train_limit": 8}
+    tiny["training"] |= {"batch_size": 4, "epochs": 1}
+    tiny["runs"] = [{"model": "p4resnet8", "input_size": 9, "arguments": {"widths": [1, 1, 1]}}]
+    for part in ("train", "val"):
+        for label in range(2):
+            folder = tmp_path / part / f"n{label}"
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (12, 10), (60 * label, 50 * number, 9)).save(folder / f"{number}.JPEG")
+    (run,) = train_recipe(parse_recipe(tiny | {"presets": {}}, "t"), tmp_path / "runs", device="cpu", workers=1)
+    assert run.finished
+    assert run.train_images == 8
+    assert run.arguments["in_channels"] == 3
 
 
 def test_a_run_depends_on_its_seed_and_not_on_the_others(tiny, tmp_path):
