@@ -5,7 +5,8 @@ import pytest
 
 from eqviz.errors import EqvizError
 from eqviz.groups.subsampling import windows
-from eqviz.report.sampling import Sampling, first_subsampling, sampled_grids
+from eqviz.plots.audited_sampling import Sampling, first_subsampling
+from eqviz.report.sampling import sampled_grids
 from eqviz.report.sections import Tables, sections
 
 
