@@ -44,13 +44,14 @@ def load_images(
     data set is written `./mnist`); `split` is 'train' or 'test'.
     `size` is (height, width) in pixels (bilinear); `limit` keeps a random subset of that many images, as balanced
     over the classes as can be, chosen by `seed`. `root` is the folder that holds the files of a named data set, for
-    files that are not in the cache. Raises EqvizError for an unknown name and for anything wrong with the files.
+    files that are not in the cache, and that other paths may start from. Raises EqvizError for an unknown name and for
+    anything wrong with the files.
 
     >>> load_images("digits", "test", size=(28, 28), limit=100)
     LabelledImages('digits', 'test': 100 images of 1x28x28, 10 classes)
     """
     check_split(split)
-    name, path = str(source), Path(source).expanduser()
+    name, path = str(source), _path(source, root)
     if name in DATASETS:
         images: eqviz.data.images.LabelledImages = _call(DATASETS[name], split, root, size=size, limit=limit, seed=seed)
     elif path.is_dir():
@@ -92,6 +93,13 @@ def open_pictures(
         "data", expected=f"pictures in files ({', '.join(PICTURE_FILES)}, or a folder by class)", found=repr(name),
         fix="take it into memory",
     )  # fmt: skip
+
+
+def _path(source: str | Path, root: Path | None) -> Path:
+    """A file or folder by its path, which may start from `root`."""
+    path = Path(source).expanduser()
+    below = path if root is None else root / path
+    return below if below.exists() and not path.exists() else path
 
 
 def _call(entry: str, split: str, root: Path | None, **options: object) -> Any:

@@ -75,3 +75,15 @@ def test_paths_lead_to_arrays_and_folders(tmp_path):
     (tmp_path / "pictures" / "test" / "a").mkdir(parents=True)
     (tmp_path / "pictures" / "test" / "a" / "1.pgm").write_bytes(b"P5 1 1 255 \xff")
     assert load_images(str(tmp_path / "pictures"), "test", size=(2, 2)).images.tolist() == [[[[1, 1], [1, 1]]]]
+
+
+def test_paths_may_start_from_the_root_and_what_is_here_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, value in (("below", 0), (".", 255)):
+        (tmp_path / place / "some").mkdir(parents=True)
+        np.savez(tmp_path / place / "some" / "a.npz", x=np.full((4, 2, 2), value, np.uint8), y=np.arange(4) % 2)
+    assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() == 1
+    (tmp_path / "some" / "a.npz").unlink()
+    assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() == 0
+    with pytest.raises(EqvizError, match="which is none of them"):
+        load_images("some/b.npz", "train", root=tmp_path / "below")
