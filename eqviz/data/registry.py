@@ -22,6 +22,8 @@ DATASETS: dict[str, str] = {
     "fashion-mnist": "eqviz.data.idx:load_fashion_mnist",
     "cifar10": "eqviz.data.cifar:load_cifar10",
     "cifar100": "eqviz.data.cifar:load_cifar100",
+    "pcam": "eqviz.data.pcam:load_pcam",
+    "flowers102": "eqviz.data.flowers:load_flowers102",
     "imagenet": "eqviz.data.imagenet:load_imagenet",
     "rotated-pair": "eqviz.data.pairs:load_rotated_pair",
     "mirrored-pair": "eqviz.data.pairs:load_mirrored_pair",
@@ -30,7 +32,10 @@ DATASETS: dict[str, str] = {
 """Names and their loaders, called with (split, root), and with those of `size`, `limit` and `seed` that a loader takes:
 the size where it chooses one itself, the limit where it need not read what is not taken."""
 
-PICTURE_FILES: dict[str, str] = {"imagenet": "eqviz.data.imagenet:imagenet_files"}
+PICTURE_FILES: dict[str, str] = {
+    "flowers102": "eqviz.data.flowers:flowers102_files",
+    "imagenet": "eqviz.data.imagenet:imagenet_files",
+}
 """Data sets that lie in picture files, and the functions that give them unread, called with (split, root, size=)."""
 
 
@@ -78,7 +83,7 @@ def open_pictures(
 
     >>> open_pictures("digits", "train")
     Traceback (most recent call last):
-    eqviz.errors.EqvizError: data: expected pictures in files (imagenet, ...); found 'digits'; ...
+    eqviz.errors.EqvizError: data: expected pictures in files (flowers102, ...); found 'digits'; ...
     """
     check_split(split)
     name, path = str(source), Path(source).expanduser()

@@ -81,9 +81,11 @@ def test_paths_may_start_from_the_root_and_what_is_here_comes_first(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     for place, value in (("below", 0), (".", 255)):
         (tmp_path / place / "some").mkdir(parents=True)
-        np.savez(tmp_path / place / "some" / "a.npz", x=np.full((4, 2, 2), value, np.uint8), y=np.arange(4) % 2)
+        pixels = np.full((8, 2, 2), value, np.uint8)
+        pixels[:, 0, 0] = np.arange(8)
+        np.savez(tmp_path / place / "some" / "a.npz", x=pixels, y=np.arange(8) % 2)
     assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() == 1
     (tmp_path / "some" / "a.npz").unlink()
-    assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() == 0
+    assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() < 0.1
     with pytest.raises(EqvizError, match="which is none of them"):
         load_images("some/b.npz", "train", root=tmp_path / "below")
