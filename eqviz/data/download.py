@@ -4,6 +4,7 @@ A file is written under a temporary name and moved into place once its checksum 
 folder is whole. Files that are there already, from wherever they came, are left alone.
 """
 
+import gzip
 import shutil
 import tarfile
 import tempfile
@@ -25,6 +26,8 @@ _TIMEOUT = 30
 """Seconds without an answer after which a server is given up."""
 
 _CHUNK = 2**16
+_TAR = (".tar.gz", ".tgz")
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,25 @@ class Home:
 
     `url` is the address of the folder that holds the files (ending in '/'), `checksums` maps their names to
     'md5:...' or 'sha256:...', `folder` is where they go within the cache. Of a tar archive, the files named in
-    `members` are taken from its folder of the same name as `folder`.
+    `members` are taken, their names there beginning with `prefix`. With `gunzip`, .gz files are unpacked.
     """
 
     url: str
     folder: str
     checksums: dict[str, str]
     members: tuple[str, ...] = ()
+    prefix: str = ""
+    gunzip: bool = False
+
+    def gives(self, file: str) -> tuple[str, ...]:
+        """What is in the folder once `file` has been downloaded and unpacked.
+
+        >>> HOMES["cifar100"].gives("cifar-100-binary.tar.gz")
+        ('train.bin', 'test.bin', 'fine_label_names.txt')
+        """
+        if file.endswith(_TAR):
+            return self.members
+        return (file.removesuffix(".gz"),) if self.gunzip else (file,)
 
 
 HOMES: dict[str, Home] = {
@@ -68,12 +83,36 @@ HOMES: dict[str, Home] = {
         folder="cifar-10-batches-bin",
         checksums={"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"},
         members=(*(f"data_batch_{batch}.bin" for batch in range(1, 6)), "test_batch.bin", "batches.meta.txt"),
+        prefix="cifar-10-batches-bin/",
     ),
     "cifar100": Home(
         url="https://www.cs.toronto.edu/~kriz/",
         folder="cifar-100-binary",
         checksums={"cifar-100-binary.tar.gz": "md5:03b5dce01913d631647c71ecec9e9cb8"},
         members=("train.bin", "test.bin", "fine_label_names.txt"),
+        prefix="cifar-100-binary/",
+    ),
+    # as the record at Zenodo has them; the README of the data set has those of test and valid the wrong way round
+    "pcam": Home(
+        url="https://zenodo.org/records/2546921/files/",
+        folder="pcam",
+        checksums={
+            "camelyonpatch_level_2_split_train_x.h5.gz": "md5:1571f514728f59376b705fc836ff4b63",
+            "camelyonpatch_level_2_split_train_y.h5.gz": "md5:35c2d7259d906cfc8143347bb8e05be7",
+            "camelyonpatch_level_2_split_test_x.h5.gz": "md5:d8c2d60d490dbd479f8199bdfa0cf6ec",
+            "camelyonpatch_level_2_split_test_y.h5.gz": "md5:60a7035772fbdb7f34eb86d4420cf66a",
+        },
+        gunzip=True,
+    ),
+    "flowers102": Home(
+        url="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+        folder="flowers102",
+        checksums={
+            "102flowers.tgz": "md5:52808999861908f626f3c1f4e79d11fa",
+            "imagelabels.mat": "md5:e0620be6f572b9609742df49c70aed4d",
+            "setid.mat": "md5:a5357ecc9cb78c4bef273ce3793fc85c",
+        },
+        members=tuple(f"jpg/image_{number:05d}.jpg" for number in range(1, 8190)),
     ),
 }
 
@@ -88,7 +127,7 @@ def fetch(name: str, cache: Path, only: tuple[str, ...] = ()) -> Path:
 
     >>> fetch("mnits", Path("data"))
     Traceback (most recent call last):
-    eqviz.errors.EqvizError: download: expected one of mnist, fashion-mnist, cifar10, cifar100; found 'mnits'; ...
+    eqviz.errors.EqvizError: download: expected one of mnist, fashion-mnist, cifar10, ...; found 'mnits'; ...
     """
     if name not in HOMES:
         raise EqvizError(
@@ -96,26 +135,36 @@ def fetch(name: str, cache: Path, only: tuple[str, ...] = ()) -> Path:
         )
     home = HOMES[name]
     folder = cache / home.folder
+    files = only or tuple(home.checksums)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, checksum in home.checksums.items():
-            if only and file not in only:
-                continue
-            if home.members:
-                _retrieve(home.url + file, checksum, cache / file)
-                _unpack(cache / file, folder, home.members)
-                (cache / file).unlink(missing_ok=True)
-            elif not (folder / file).is_file():
-                _retrieve(home.url + file, checksum, folder / file)
+        for file in files:
+            _bring(home, file, folder)
     # requests' errors are OSErrors; pooch reports a wrong checksum by ValueError
     except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:
-        wanted = ", ".join(home.members or home.checksums)
+        wanted = [part for file in files for part in home.gives(file)]
+        more = f" and {len(wanted) - _MOST_NAMED} more" if len(wanted) > _MOST_NAMED else ""
         raise EqvizError(
             name, expected=f"a download from {home.url}", found=_reason(error),
-            fix=f"try again, or put {wanted} into {folder}, or give the folder that holds them (root=) "
-            "or the one above it ($EQVIZ_DATA)",
+            fix=f"try again, or put {', '.join(wanted[:_MOST_NAMED])}{more} into {folder}, or give the folder that "
+            "holds them (root=) or the one above it ($EQVIZ_DATA)",
         ) from error  # fmt: skip
     return folder
+
+
+def _bring(home: Home, file: str, folder: Path) -> None:
+    """Downloads one file and unpacks it, unless what it gives is in `folder` already."""
+    parts = home.gives(file)
+    if all((folder / part).is_file() for part in parts):
+        return
+    _retrieve(home.url + file, home.checksums[file], folder / file)
+    if parts == (file,):
+        return
+    if file.endswith(_TAR):
+        _unpack(folder / file, folder, {f"{home.prefix}{part}": part for part in parts})
+    else:
+        _gunzip(folder / file, folder / parts[0])
+    (folder / file).unlink()
 
 
 def _retrieve(url: str, checksum: str, target: Path) -> None:
@@ -150,18 +199,30 @@ def _progress() -> "rich.progress.Progress":
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _unpack(archive: Path, folder: Path, members: tuple[str, ...]) -> None:
-    """Takes the regular files `members` out of a tar archive; no path in the archive decides where they go."""
-    wanted = {f"{folder.name}/{member}": member for member in members}
-    with tempfile.TemporaryDirectory(dir=folder.parent) as staging, tarfile.open(archive) as opened:
+def _unpack(archive: Path, folder: Path, members: dict[str, str]) -> None:
+    """Takes regular files out of a tar archive: `members` says which, and where they go within `folder`.
+
+    No path in the archive decides where anything goes.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as staging, tarfile.open(archive) as opened:
         for entry in opened:
-            member = wanted.get(entry.name.removeprefix("./"))
+            member = members.get(entry.name.removeprefix("./"))
             source = opened.extractfile(entry) if member and entry.isreg() else None
             if member and source:
-                with (Path(staging) / member).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-        for member in members:
+                (Path(staging) / member).parent.mkdir(exist_ok=True)
+                with (Path(staging) / member).open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        for member in members.values():
+            (folder / member).parent.mkdir(exist_ok=True)
             (Path(staging) / member).replace(folder / member)
+
+
+def _gunzip(packed: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
+        whole = Path(staging) / target.name
+        with gzip.open(packed) as source, whole.open("wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
+        whole.replace(target)
 
 
 def _reason(error: Exception) -> str:

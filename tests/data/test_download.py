@@ -1,10 +1,4 @@
-import hashlib
-import http.server
-import io
-import tarfile
-import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,40 +9,10 @@ from eqviz.data.idx import load_mnist
 from eqviz.data.locate import cache_folder
 from eqviz.data.registry import DATASETS
 from eqviz.errors import EqvizError
+from tests.data.serving import archive, everything, md5, sha256
 
 IDX_IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 255, 255, 0])
 IDX_LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 1, 7])
-
-
-def sha256(content):
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def md5(content):
-    return f"md5:{hashlib.md5(content).hexdigest()}"
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A folder served on 127.0.0.1: (folder, address, the paths that were asked for)."""
-    folder, asked = tmp_path / "home", []
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *args):
-            asked.append(self.path)
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("EQVIZ_DATA", str(tmp_path / "cache"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_address[1]}/", asked
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -60,10 +24,6 @@ def mnist(home, monkeypatch):
     checksums = {file: md5(content) for file, content in files.items()}
     monkeypatch.setitem(download.HOMES, "mnist", replace(download.HOMES["mnist"], url=url, checksums=checksums))
     return home
-
-
-def everything(folder):
-    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
 
 
 def test_what_is_not_there_is_downloaded_once(mnist, tmp_path):
@@ -129,20 +89,6 @@ def test_a_cache_that_cannot_be_written(mnist, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(EqvizError, match="EQVIZ_DATA"):
         load_mnist("test")
-
-
-def archive(members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as opened:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                entry.type, entry.linkname = tarfile.SYMTYPE, content
-                opened.addfile(entry)
-            else:
-                entry.size = len(content)
-                opened.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def serve_cifar10(home, monkeypatch, members):
