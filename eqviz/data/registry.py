@@ -86,7 +86,7 @@ def open_pictures(
     eqviz.errors.EqvizError: data: expected pictures in files (flowers102, ...); found 'digits'; ...
     """
     check_split(split)
-    name, path = str(source), Path(source).expanduser()
+    name, path = str(source), _path(source, root)
     if name in PICTURE_FILES:
         files: eqviz.data.picture_files.PictureFiles = _call(PICTURE_FILES[name], split, root, size=size)
         return files

@@ -153,6 +153,7 @@ def test_an_ordinary_folder_can_be_opened_too(tmp_path):
     assert (files.channels, files.size, files.stretched) == (1, (6, 8), True)
     np.testing.assert_array_equal(files.load().images, load_folder(tmp_path / "own", "test").images)
     np.testing.assert_array_equal(files.load().images, [files.read(index) for index in range(3)])
+    assert open_pictures("own", "test", root=tmp_path).fingerprint() == files.fingerprint()
     assert open_pictures("imagenet", "train", size=(8, 8), root=write_imagenet(tmp_path)).size == (8, 8)
     with pytest.raises(EqvizError, match="pictures in files"):
         open_pictures("cifar10", "train")
