@@ -5,6 +5,7 @@ import os
 import rich_click as click
 
 from eqviz.cli.options import output_option
+from eqviz.cli.progress import training_line
 from eqviz.cli.study import command_line, opened
 
 
@@ -27,7 +28,7 @@ def demo(output: str) -> None:
     jobs = min(4, os.cpu_count() or 1)
     train_recipe(
         demo_recipe(), f"{output}/runs", resume=True, device="cpu", jobs=jobs,
-        progress=lambda event: click.echo(str(event), err=True),
+        progress=training_line,
     )  # fmt: skip
     with opened(f"{output}/runs", {"device": "cpu", "jobs": jobs}) as (runs, listener):
         written = write_report(runs, f"{output}/report", command=command_line(), on_work=listener.work)

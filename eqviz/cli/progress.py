@@ -10,10 +10,17 @@ import rich_click as click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    import eqviz.studies.progress
     from eqviz.studies.stepping import Step
 
 _ENDS = {"done": "epoch {epoch}", "twin done": "untrained twin", "analysed": "epoch {epoch}, in depth"}
 """What is over at a step that ends something, in words."""
+
+
+def training_line(event: "eqviz.studies.progress.Progress") -> None:
+    """A line for an event of training, unless others tell as much."""
+    if event.worth_a_line:
+        click.echo(str(event), err=True)
 
 
 class Listener(Protocol):

@@ -3,6 +3,7 @@
 import rich_click as click
 
 from eqviz.cli.options import device_option, import_option
+from eqviz.cli.progress import training_line
 
 
 @click.command()
@@ -45,6 +46,6 @@ def train(
         chosen = chosen.with_data_root(data_root)
     trained = train_recipe(
         chosen, output, resume=resume, device=device, devices=devices, workers=workers, jobs=jobs,
-        progress=lambda event: click.echo(str(event), err=True),
+        progress=training_line,
     )  # fmt: skip
     click.echo(f"{len(trained)} runs in {output}; next: eqviz figures {output}")

@@ -35,6 +35,20 @@ class Progress:
         ]
         return "  ".join(part for part in parts if part)
 
+    @property
+    def worth_a_line(self) -> bool:
+        """Whether to tell it where every event is a line: of more than 50 epochs only each fiftieth part.
+
+        >>> [e for e in range(1, 201) if Progress("epoch", "a", 1, 1, e, 200).worth_a_line][:3]
+        [4, 8, 12]
+        """
+        if self.kind != "epoch" or self.epochs <= _LINES:
+            return True
+        return self.epoch * _LINES // self.epochs > (self.epoch - 1) * _LINES // self.epochs
+
+
+_LINES = 50
+"""Most lines about the epochs of one run."""
 
 OnProgress = Callable[[Progress], None]
 
