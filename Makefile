@@ -52,7 +52,8 @@ bench: $(VENV)/.dev-installed
 figures: $(VENV)/.demo-installed
 	$(BIN)/python figures/gallery.py
 
-# Train the networks of an experiment and write its tables to figures: `make results-02 DATA=folder JOBS=4`.
+# Train the networks of an experiment and write its tables to figures: `make results-02 DATA=folder JOBS=4`. Large
+# tables are packed.
 #   DATA    folder with the files of the data sets; without, what may be downloaded is
 #   PRESET  quick (minutes to hours on a few CPU cores), paper (the published protocol) or tiny (shows nothing)
 #   RUNS    where the checkpoints go; what is there already is not trained again
@@ -61,6 +62,8 @@ $(RESULTS): results-%: $(VENV)/.demo-installed
 	$(BIN)/eqviz train $(recipe) -o $(checkpoints) --resume --jobs $(JOBS) $(preset) $(data)
 	$(BIN)/eqviz tables $(checkpoints) -o figures/$(slug) --digits 6 --jobs $(JOBS) $(data) $(MORE) \
 	    $(OPTIONS_$*) $(addprefix --only ,$(TABLES_$*))
+	rm -f figures/$(slug)/tables/*.csv.gz
+	find figures/$(slug)/tables -name '*.csv' -size +200k -exec gzip -9nf {} +
 
 recipe = $(or $(RECIPE_$*),$(wildcard analyses/$*_*.toml),$(error no recipe analyses/$*_*.toml))
 slug = $(or $(SLUG_$*),$(notdir $(basename $(recipe))))
@@ -82,7 +85,7 @@ TABLES_02 := runs networks accuracy_overview accuracy_summary comparisons signif
 	learning_curves equivariance_summary spectrum_summary patching_summary probes_summary training_summary symmetry_match
 TABLES_03 := runs networks accuracy_overview stage_errors_summary equivariance_summary learning_curves
 TABLES_04 := runs networks accuracy_overview benchmarks accuracy_by_images significance learning_curves
-TABLES_05 := runs networks accuracy_overview benchmarks exactness learning_curves
+TABLES_05 := runs networks accuracy_overview benchmarks equivariance_summary exactness learning_curves
 # The published protocol: grey corners (0 after normalisation), tested on the 60,000 digits of the "train" file; here on
 # 10,000 of them.
 OPTIONS_02 := --fill 0.1308 --limit 10000 --layers 'conv*,pool,*_pool' --published analyses/published/02_mnist_rotation.csv

@@ -104,7 +104,7 @@ def test_the_readme_mentions_every_command_and_figure():
 def test_links_of_the_documents_lead_to_files():
     for document in ROOT.glob("*.md"):
         links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
-        local = [link for link in links if "://" not in link and not link.startswith("figures/")]
+        local = [link for link in links if "://" not in link]
         assert [link for link in local if not (ROOT / link).exists()] == []
 
 
