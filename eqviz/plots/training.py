@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
+from eqviz.plots.epochaxis import epoch_axis
 from eqviz.plots.inputs import accepted, kept, one_row_each
 from eqviz.plots.labels import Network, chosen, seeds_label
 from eqviz.plots.legend import columns_that_fit
-from eqviz.plots.theme import MUTED, PALE, SMALL_PT, TWO_COLUMN_MM, decades, figure, points_across, text_width, theme
+from eqviz.plots.theme import MUTED, PALE, SMALL_PT, TWO_COLUMN_MM, decades, figure, theme
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def _breaking(measure: str) -> bool:
 def _panel(ax: Axes, rows: pd.DataFrame, measure: str, styled: Sequence[Network]) -> None:
     breaking = _breaking(measure)
     bottom = _lower_limit(rows) if breaking else 0.0
-    _epochs(ax, rows)
+    epoch_axis(ax, rows["epoch"])
     if breaking:
         ax.set_yscale("log")
         ax.set_ylim(bottom, bottom**-0.04)
@@ -83,23 +84,6 @@ def _panel(ax: Axes, rows: pd.DataFrame, measure: str, styled: Sequence[Network]
     for network in styled:
         _draw(ax, network, network.rows(rows), bottom, 1.0 if breaking else 100.0)
     ax.set_title(measure if breaking else f"{measure} (%)", loc="left")
-
-
-def _epochs(ax: Axes, rows: pd.DataFrame) -> None:
-    """A square-root axis, with as many of the epochs named as have room; the first and the last always are."""
-    epochs = sorted(set(rows["epoch"]))
-    ax.set_xscale("function", functions=(np.sqrt, np.square))
-    last = max(epochs[-1], 1)
-    ax.set_xlim(0, last * 1.04)
-    width = 0.85 * points_across(ax)[0]
-    places = {epoch: width * np.sqrt(epoch / last) for epoch in epochs}
-    named: list[int] = []
-    for epoch in [epochs[0], epochs[-1], *epochs[1:-1]]:
-        room = text_width(str(epoch)) + 0.6 * SMALL_PT
-        if epoch not in named and all(abs(places[epoch] - places[other]) > room for other in named):
-            named.append(epoch)
-    ax.set_xticks(named, ["0" if epoch == 0 else str(epoch) for epoch in named], fontsize=SMALL_PT)
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _lower_limit(rows: pd.DataFrame) -> float:

@@ -1,0 +1,39 @@
+"""What panels are called: by a letter, and by the data and the regime of their networks."""
+
+import re
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from eqviz.plots.theme import TEXT_PT, points_across, text_width
+
+
+def short_name(data: str) -> str:
+    """The name of a data set; of a path the last part.
+
+    >>> short_name("mnist"), short_name("data/cells.npz")
+    ('mnist', 'cells.npz')
+    """
+    return re.split(r"[\\/]", data.rstrip("\\/"))[-1] or data
+
+
+def trained_on(ax: Axes, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Titles of panels like `ax` by their data set and regime, on two lines where one is too wide; of a path the end.
+
+    >>> from eqviz.plots.theme import figure
+    >>> trained_on(figure()[1][0], [("a/cells.npz", "upright")])
+    {('a/cells.npz', 'upright'): 'cells.npz, trained: upright'}
+    """
+    names = {place: short_name(place[0]) for place in places}
+    together = {place: f"{name}, trained: {place[1]}" for place, name in names.items()}
+    room = 0.75 * points_across(ax)[0]
+    if all(text_width(title, TEXT_PT) < room for title in together.values()):
+        return together
+    return {place: f"{name}\ntrained: {place[1]}" for place, name in names.items()}
+
+
+def lettered(ax: Axes, place: int, title: str) -> None:
+    """A title at the left with the letter of the panel: a, b, c, ...; numbers after z."""
+    letter = chr(ord("a") + place) if place < 26 else str(place + 1)
+    plain = title.replace("$", "\\$")  # no formula
+    ax.set_title(f"$\\mathbf{{{letter}}}$  {plain}", loc="left")
