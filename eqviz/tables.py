@@ -202,6 +202,14 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         *RUN_KEYS, "auc", "low", "high", "highest", "breaking_fraction", "floor", "map_layer", "map_breaking_fraction",
         "map_floor", "accuracy_upright", "accuracy_rotated",
     ),
+    # accuracy upright, rotated (mean over the four quarter turns) and, for networks measured under D4, reflected (the
+    # same of mirrored images) over seeds, with bounds of the intervals; one row a network, data set and regime
+    "benchmarks": (
+        *MODEL_KEYS, "exact", "parameters", "accuracy_upright", "upright_low", "upright_high", "accuracy_rotated",
+        "rotated_low", "rotated_high", "accuracy_reflected", "reflected_low", "reflected_high", "n_seeds", "interval",
+    ),
+    # the same by the number of training images, a row a metric; `regime` is without that number
+    "accuracy_by_images": (*MODEL_KEYS, "train_images", "metric", *SUMMARY_VALUES),
     # two networks and one metric, over seeds: difference a - b with its interval, tests and effect sizes
     "comparisons": (
         *COMPARISON_KEYS, "metric", "model_a", "input_size_a", "model_b", "input_size_b", "mean_a", "mean_b",
@@ -217,6 +225,16 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         "accuracy_rotated", "patched_layers", "least_layer", "rotated_least", "upright_least", "most_layer",
         "rotated_most", "upright_most", "probe_layer", "probe_accuracy", "probe_chance", "probe_permuted",
         "probe_seeds", "integrated_gradients", "saliency", "tied_windows",
+    ),
+    # the error after the stem, after every stage and at the output, at all saved epochs (epoch 0: untrained), with
+    # everything outside the inscribed disc of the image hidden (`mask`) and without; and over seeds, a row a measure
+    "stage_errors": (
+        *RUN_KEYS, "mask", *LAYER_KEYS, "kind", "subsamples", "breaking_fraction", "relative_error", "cosine", "l1",
+        "relative_l1", "floor", "n",
+    ),
+    "stage_errors_summary": (
+        *MODEL_KEYS, "mask", *LAYER_KEYS, "kind", "subsamples", "measure", "mean", "lowest", "highest", "floor",
+        "n_seeds",
     ),
     # breaking and accuracy of a network at each saved epoch (epoch 0: untrained), over seeds; a row a measure
     "training_summary": (*MODEL_KEYS, "measure", "mean", "lowest", "highest", "floor", "n_seeds"),

@@ -27,7 +27,7 @@ def spectrum(run=RUN, layers=("conv", "pool"), depths=(0, 1), **changes):
     return pd.DataFrame(rows)
 
 
-OF_NETWORKS = ("networks", "upright_gain", "significance", "findings")
+OF_NETWORKS = ("networks", "upright_gain", "significance", "findings", "benchmarks", "accuracy_by_images")
 
 
 def test_every_table_begins_with_its_keys_and_names_no_column_twice():
@@ -36,6 +36,7 @@ def test_every_table_begins_with_its_keys_and_names_no_column_twice():
         by_network = name.endswith(("summary", "overview")) or name in OF_NETWORKS
         keys = COMPARISON_KEYS if name == "comparisons" else MODEL_KEYS if by_network else RUN_KEYS
         keys = (*keys, "weights") if name == "verdict" else keys  # trained networks and untrained twins in one table
+        keys = (*keys, "mask") if name.startswith("stage_errors") else keys
         assert schema[: len(keys)] == keys
         if "layer" in schema:
             assert schema[len(keys) : len(keys) + 3] == LAYER_KEYS

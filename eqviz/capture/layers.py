@@ -28,6 +28,7 @@ _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("linear", (nn.Linear, nn.Bilinear)),
     ("block", (MultiheadAttention,)),
 )
+_MAIN_KINDS = ("convolution", "pooling", "block")
 
 
 def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn.Module]:
@@ -55,6 +56,41 @@ def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn
             "layers", expected="at least one name or glob of a layer", found="none", fix="give '*' for all layers"
         )
     return {name: module for name, module in known.items() if name in selected}
+
+
+def stages(model: nn.Module) -> tuple[str, ...]:
+    """The layers after which the error of a network is told: its stem and its stages, in the order of its modules.
+
+    A stage is an outermost container that declares a field type, such as `layers.1` of eqviz's ResNets; the stem are
+    the convolutions, pools and blocks before the first of them. A network without stages has all its outermost
+    convolutions, pools and blocks.
+
+    >>> stages(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)))
+    ('0', '2')
+    """
+    known = {name: module for name, module in layer_names(model).items() if name != OUTPUT}
+    found = _outermost(name for name, module in known.items() if _declared_container(name, module))
+    main = _outermost(
+        name for name, module in known.items()
+        if not _only_contains(name, module) and layer_kind(name, module) in _MAIN_KINDS
+    )  # fmt: skip
+    if not found:
+        return main
+    before = list(known)[: list(known).index(found[0])]
+    return (*(name for name in main if name in before), *found)
+
+
+def _declared_container(name: str, module: nn.Module) -> bool:
+    return _only_contains(name, module) and declared(module) is not None
+
+
+def _outermost(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that lie in no other, in their order: a module comes before those in it."""
+    found: list[str] = []
+    for name in names:
+        if not any(name.startswith(f"{outer}.") for outer in found):
+            found.append(name)
+    return tuple(found)
 
 
 def split_globs(layers: str | Iterable[str]) -> list[str]:

@@ -28,8 +28,8 @@ def _not_zero(context: click.Context, option: click.Parameter, value: int) -> in
 
 
 _MEASURING = (
-    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "epochs", "device", "jobs",
-    "imports",
+    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "balanced", "epochs",
+    "device", "jobs", "imports",
 )  # fmt: skip
 """The options in `measuring`, by the names of their settings; beside them `--data-root`, there called `root`."""
 
@@ -52,6 +52,10 @@ def measuring_options(command: Command) -> Command:
             help="What turns in from outside a rotated picture, 0 black to 1 white [0]",
         ),
         click.option("--mask", is_flag=True, help="Hide everything outside the inscribed disc."),
+        click.option(
+            "--balanced", is_flag=True,
+            help="Accuracy balanced over the classes, the mean of theirs, in summaries and figures.",
+        ),
         click.option("--epochs", type=click.Choice(["last", "all"]), default="last", help="Saved epochs [last]"),
         device_option,
         click.option(

@@ -25,6 +25,10 @@ Each figure belongs to one table of `eqviz.tables.SCHEMAS`:
     data_symmetry                               data_symmetry_summary
     symmetry_match                              symmetry_match
     breaking_over_training                      training_summary
+    error_by_stage                              stage_errors_summary
+    stage_error_over_training                   stage_errors_summary
+    benchmarks                                  benchmarks
+    accuracy_by_training_images                 accuracy_by_images
     patching                                    patching_summary
     function_split                              function_split_summary
     orbits_in_plane                             orbit_plane
@@ -47,12 +51,14 @@ True
 from importlib import import_module
 
 REGISTRY: dict[str, str] = {
+    "accuracy_by_training_images": "eqviz.plots.training_images:accuracy_by_training_images",
     "accuracy_over_rotation": "eqviz.plots.rotation:accuracy_over_rotation",
     "accuracy_overview": "eqviz.plots.overview:accuracy_overview",
     "accuracy_polar": "eqviz.plots.rotation:accuracy_polar",
     "aligned_features": "eqviz.plots.features:aligned_features",
     "attribution_examples": "eqviz.plots.attribution_maps:attribution_examples",
     "AttributionPanel": "eqviz.plots.attribution_maps:AttributionPanel",
+    "benchmarks": "eqviz.plots.benchmark_dots:benchmarks",
     "breaking_attribution": "eqviz.plots.attribution_maps:breaking_attribution",
     "BreakingPanel": "eqviz.plots.attribution_maps:BreakingPanel",
     "explanation_equivariance": "eqviz.plots.attribution:explanation_equivariance",
@@ -60,6 +66,7 @@ REGISTRY: dict[str, str] = {
     "breaking_over_training": "eqviz.plots.training:breaking_over_training",
     "cka_by_layer": "eqviz.plots.cka:cka_by_layer",
     "data_symmetry": "eqviz.plots.symmetry_of_data:data_symmetry",
+    "error_by_stage": "eqviz.plots.stages:error_by_stage",
     "exactness_by_size": "eqviz.plots.exactness:exactness_by_size",
     "FeaturePanel": "eqviz.plots.features:FeaturePanel",
     "function_split": "eqviz.plots.split:function_split",
@@ -76,6 +83,7 @@ REGISTRY: dict[str, str] = {
     "SampledGrid": "eqviz.plots.sampled_grid:SampledGrid",
     "sampling_grid": "eqviz.plots.sampling:sampling_grid",
     "selectivity_by_layer": "eqviz.plots.orientation_selectivity:selectivity_by_layer",
+    "stage_error_over_training": "eqviz.plots.stage_training:stage_error_over_training",
     "surviving_subgroups": "eqviz.plots.subgroups:surviving_subgroups",
     "twin_cka_by_layer": "eqviz.plots.cka:twin_cka_by_layer",
     "symmetry_match": "eqviz.plots.symmetry_of_data:symmetry_match",

@@ -13,18 +13,19 @@ import pandas as pd
 
 from eqviz.errors import EqvizError
 from eqviz.plots.theme import theme
+from eqviz.report.benchmark_table import benchmark_table
 from eqviz.report.figure_kinds import DrawnFigure
 from eqviz.report.figures import chosen_figures, draw, planned, tables_behind
 from eqviz.report.findings_words import findings_in_words
 from eqviz.report.page import agreement, page
 from eqviz.report.record import as_json, report_record, tables_record
-from eqviz.report.sections import Tables, sections
+from eqviz.report.sections import BALANCED, Tables, sections
 from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render, significance_table
 from eqviz.studies.derived import analyses_behind
 from eqviz.studies.runs import Runs
 
 FIGURE_FORMATS = ("pdf", "png", "svg")
-ACCURACY_TABLE, SIGNIFICANCE_TABLE = "accuracy_table", "significance_table"
+ACCURACY_TABLE, SIGNIFICANCE_TABLE, BENCHMARK_TABLE = "accuracy_table", "significance_table", "benchmark_table"
 PROVENANCE = "provenance.json"
 
 OnWork = Callable[[str], None]
@@ -54,7 +55,8 @@ def write_report(
     tables = Tables(runs)
     wanted = chosen_tables([*MEASURED, *tables_behind(names)] if only else ())
     contents, missing = _contents(tables, wanted, strict=False)
-    figures, remarks = [], [*unfinished(runs), *untraceable(runs), *missing]
+    balanced = [BALANCED] if runs.settings.balanced else []
+    figures, remarks = [], [*balanced, *unfinished(runs), *untraceable(runs), *missing]
     for name, section in planned(only, sections(tables)):
         tell(f"drawing {name}{section.suffix}")
         try:
@@ -104,6 +106,11 @@ def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[di
         contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
     if len(contents.get("significance", ())):
         contents[SIGNIFICANCE_TABLE] = significance_table(contents["significance"])
+    if len(contents.get("benchmarks", ())):
+        contents[BENCHMARK_TABLE] = benchmark_table(contents["benchmarks"])
+    if tables.runs.settings.balanced:
+        for name in {ACCURACY_TABLE, SIGNIFICANCE_TABLE, BENCHMARK_TABLE} & set(contents):
+            contents[name].attrs["caption"] = f"{contents[name].attrs.get('caption', '')} {BALANCED}".strip()
     return contents, remarks
 
 

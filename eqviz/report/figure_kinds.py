@@ -14,8 +14,9 @@ class FigureKind:
     """A figure that eqviz makes: how to draw it, its title, how to read it, and the tables in depth that it needs.
 
     `images` is how many images are drawn, of the first run of each network, where that is not what tables sum over.
-    `over` names what may differ within one figure (`data`, `regime`): it is drawn once for all sections that differ in
-    nothing else. `applies` says whether a section has what it shows; without, it is drawn only if asked for by name.
+    `over` names what may differ within one figure (`data`, `regime`, `group`): it is drawn once for all sections that
+    differ in nothing else. `applies` says whether a section has what it shows; without, it is drawn only if asked for by
+    name.
     """
 
     draw: Callable[[Section], "Axes | Figure"]

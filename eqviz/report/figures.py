@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from eqviz.errors import EqvizError
+from eqviz.report.benchmark_figures import BENCHMARK_FIGURES
 from eqviz.report.figure_kinds import DrawnFigure, FigureKind
 from eqviz.report.figures_in_depth import IN_DEPTH_FIGURES
 from eqviz.report.measured_figures import MEASURED_FIGURES
 from eqviz.report.sections import Section, joined
 
-FIGURES: dict[str, FigureKind] = {**MEASURED_FIGURES, **IN_DEPTH_FIGURES}
+FIGURES: dict[str, FigureKind] = {**MEASURED_FIGURES, **BENCHMARK_FIGURES, **IN_DEPTH_FIGURES}
 
 
 def chosen_figures(only: Sequence[str]) -> tuple[str, ...]:

@@ -23,6 +23,14 @@ DRAWN_KINDS = ("convolution", "pooling", "block", "output")
 PREDICTED = ("exactness_by_size",)
 """Figures of what is predicted from shapes and weights alone."""
 
+OF_ACCURACY = ("accuracy", "benchmarks")
+"""How the names of figures of measured accuracies begin."""
+
+BALANCED = "Accuracy is balanced over the classes: the mean of the accuracies of the classes."
+
+_SUMMED_UP = ("training_summary", "symmetry_match")
+"""Tables in depth with accuracies of the table `accuracy`, which may be balanced; others measure their own."""
+
 Key = tuple[str, str, str]
 
 _LONGEST = 60
@@ -46,8 +54,8 @@ class Tables:
 class Section:
     """The last epoch of the networks that share data, training regime and group, or of several such sets at once.
 
-    `keys` are the (data, regime, group) of the sets; the group is the same in all. `suffix` tells its files from those
-    of other sections; it is empty where there is only one.
+    `keys` are the (data, regime, group) of the sets, of which figures in depth have one group. `suffix` tells its files
+    from those of other sections; it is empty where there is only one.
     """
 
     keys: tuple[Key, ...]
@@ -67,7 +75,7 @@ class Section:
 
     @property
     def group(self) -> str:
-        """The group they are measured under."""
+        """The group they are measured under, or the first of several."""
         return self.keys[0][2]
 
     def _parts(self, place: int) -> tuple[str, ...]:
@@ -184,19 +192,24 @@ class Section:
         if figure in PREDICTED:
             parts.append(f"Data: {self.data}; training: {self.regime}. Group {self.group}; no image was run.")
             return " ".join(parts)
-        accuracy = figure.startswith("accuracy")
+        accuracy = figure.startswith(OF_ACCURACY)
         rows = self.table("accuracy" if accuracy else "equivariance")
         if tables:
             parts.append(f"Data: {self.data}{self._shown(tables, drawn)}; training: {self.regime}.")
             exact = group(self.group).exact_subgroup.name
-            return " ".join([*parts, f"Group {exact}; {self._computed(set(rows['run']))}{self._masked}."])
+            both = any("mask" in self.tables[name] for name in tables)  # the figure says itself what is hidden
+            masked = "" if both else self._masked
+            parts += [BALANCED] if self.settings.balanced and not {*tables}.isdisjoint(_SUMMED_UP) else []
+            return " ".join([*parts, f"Group {exact}; {self._computed(set(rows['run']))}{masked}."])
         images = 1 if figure in ("aligned_features", "sampling_grid") else int(rows["n"].max())
         parts.append(f"Data: {self.data}, {images} test image{'s' if images != 1 else ''}; training: {self.regime}.")
         if accuracy:
             intervals = self.table("accuracy_summary")["interval"].dropna()
             bands = f"Bands and bars: {intervals.iloc[0]} (none for one seed). " if len(intervals) else ""
             parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
-        return " ".join([*parts, f"Group {self.group}; {self._computed(set(rows['run']))}{self._masked}."])
+            parts += [BALANCED] if self.settings.balanced else []
+        groups = " and ".join(self._parts(2))
+        return " ".join([*parts, f"Group {groups}; {self._computed(set(rows['run']))}{self._masked}."])
 
     @property
     def _masked(self) -> str:
@@ -245,7 +258,7 @@ def sections(tables: Tables) -> tuple[Section, ...]:
 
 
 def joined(parts: Sequence[Section], over: Sequence[str]) -> tuple[Section, ...]:
-    """One section for all that differ in nothing but `over` (`data`, `regime`), in their order."""
+    """One section for all that differ in nothing but `over` (`data`, `regime`, `group`), in their order."""
     places = [place for place, name in enumerate(("data", "regime", "group")) if name not in over]
     alike: dict[Key, list[Section]] = {}
     for part in parts:

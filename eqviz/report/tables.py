@@ -1,6 +1,5 @@
 """Tables as files: csv with every digit, or as many as asked for; Markdown and LaTeX for reading."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -9,12 +8,13 @@ import pandas as pd
 from eqviz.analysis.significance import significance_by_metric, significance_caption
 from eqviz.errors import EqvizError
 from eqviz.plots.labels import network_label
+from eqviz.report.latex import latex_table, marked
 from eqviz.tables import MODEL_KEYS
 
 MEASURED = (
     "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
     "equivariance_elements", "equivariance_summary", "spectrum", "spectrum_summary", "subgroups", "subgroups_summary",
-    "audit", "verdict", "exactness",
+    "audit", "verdict", "exactness", "benchmarks", "accuracy_by_images",
 )  # fmt: skip
 """Tables of the networks, their symmetry and their accuracy: always written."""
 
@@ -22,16 +22,15 @@ IN_DEPTH = (
     "local_defect", "local_defect_summary", "patching", "patching_summary", "upright_gain", "function_split",
     "function_split_summary", "probes", "probes_summary", "attribution", "attribution_summary", "breaking_attribution",
     "lie_derivative", "lie_derivative_summary", "learned_action", "learned_action_summary", "orbit_plane", "cka",
-    "cka_summary", "twin_cka", "twin_cka_summary", "orientation_selectivity", "orientation_selectivity_summary",
-    "data_symmetry", "data_symmetry_summary", "symmetry_match", "training_summary", "comparisons", "significance",
-    "findings",
+    "cka_summary", "twin_cka", "twin_cka_summary", "stage_errors", "stage_errors_summary", "orientation_selectivity",
+    "orientation_selectivity_summary", "data_symmetry", "data_symmetry_summary", "symmetry_match", "training_summary",
+    "comparisons", "significance", "findings",
 )  # fmt: skip
 """Tables of the analyses in depth: causes, consequences and evidence. They can be chosen one by one."""
 
 TABLES = (*MEASURED, *IN_DEPTH)
-"""The tables a report writes; beside them `accuracy_table` and `significance_table`, as a paper prints them."""
-
-_LONG = 50
+"""The tables a report writes; beside them `accuracy_table`, `benchmark_table` and
+`significance_table`, as a paper prints them."""
 
 
 def chosen_tables(only: Sequence[str]) -> tuple[str, ...]:
@@ -91,25 +90,38 @@ def to_csv(table: pd.DataFrame, digits: int | None = None) -> str:
     >>> to_csv(pd.DataFrame({"n": [1234567], "accuracy": [2 / 3]}), digits=4).splitlines()
     ['n,accuracy', '1234567,0.6667']
     """
-    return str(table.to_csv(index=False, float_format=None if digits is None else f"%.{digits}g"))
+    rounded = None if digits is None else f"%.{digits}g"
+    return str(_with_plain_names(table).to_csv(index=False, float_format=rounded))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """A Markdown table, numbers with four significant digits."""
-    escaped = readable(table).map(lambda text: text.replace("|", "\\|"))
+    escaped = readable(_with_plain_names(table)).map(lambda text: text.replace("|", "\\|"))
+    escaped = marked(escaped, _bold(table), lambda text: f"**{text}**")
     caption = f"\n{_caption(table)}\n" if _caption(table) else ""
     return str(escaped.to_markdown(index=False, disable_numparse=True)) + "\n" + caption
 
 
 def to_latex(table: pd.DataFrame) -> str:
     """A LaTeX table in booktabs style (a longtable if it has many rows); needs the packages booktabs and longtable."""
-    caption = re.sub(r"([%&#_$])", r"\\\1", _caption(table)) or None
-    return str(readable(table).to_latex(index=False, escape=True, longtable=len(table) > _LONG, caption=caption))
+    return latex_table(readable(table), _caption(table), _bold(table))
 
 
 def _caption(table: pd.DataFrame) -> str:
     """What a table says of itself, if it does."""
     return str(table.attrs.get("caption", ""))
+
+
+def _bold(table: pd.DataFrame) -> tuple[tuple[int, int], ...]:
+    """Places (row, column) of the best values of a table, if it says which they are."""
+    return tuple(table.attrs.get("bold", ()))
+
+
+def _with_plain_names(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with one level of names of columns: `a: b` of two."""
+    if table.columns.nlevels == 1:
+        return table
+    return table.set_axis([": ".join(filter(None, name)) for name in table.columns], axis=1)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -41,6 +41,9 @@ DERIVED: dict[str, Derived] = {
     "symmetry_match": Derived(
         "eqviz.analysis.symmetry_match:symmetry_match", ("data_symmetry", "equivariance", "accuracy")
     ),
+    "stage_errors_summary": Derived("eqviz.analysis.stage_errors:stage_errors_summary", ("stage_errors",)),
+    "benchmarks": Derived("eqviz.analysis.benchmarks:benchmarks", ("accuracy", "networks", "runs")),
+    "accuracy_by_images": Derived("eqviz.analysis.benchmarks:accuracy_by_images", ("accuracy", "runs")),
     "comparisons": Derived("eqviz.analysis.comparisons:comparisons", ("accuracy",)),
     "significance": Derived("eqviz.analysis.significance:significance", ("accuracy",)),
     "findings": Derived(

@@ -13,13 +13,16 @@ from eqviz.analysis.summaries import Interval
 from eqviz.analysis.verdicts import verdict_table
 from eqviz.studies.auditing import RunAudit, audit_run, audited_group, run_exactness, sizes_about
 from eqviz.studies.cache import Cache
-from eqviz.studies.measuring import Measured, MeasuredTwin, measure_run, measure_twin
+from eqviz.studies.measuring import Measured, MeasuredSymmetry, measure_run, measure_twin
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
 from eqviz.studies.stepping import Call, OnStep, in_turn, teller
 from eqviz.tables import columns, concatenate, format_size
 
 Epochs = Literal["last", "all"]
+
+_OF_THE_DATA = ("in_channels", "classes")
+"""Arguments of a model that follow from the data."""
 
 
 class MeasuredRuns(Sequence[Run], ABC):
@@ -44,7 +47,7 @@ class MeasuredRuns(Sequence[Run], ABC):
         self._jobs = jobs
         self._on_step = on_step
         self._measured: list[Measured] | None = None
-        self._twins: dict[str, MeasuredTwin] | None = None
+        self._twins: dict[str, MeasuredSymmetry] | None = None
         self._fresh: set[tuple[str, int]] = set()
         self._audits: dict[tuple[str, int | None], RunAudit] = {}
         self._disagreements: list[str] = []
@@ -89,7 +92,7 @@ class MeasuredRuns(Sequence[Run], ABC):
         """For how many checkpoints all that was asked for so far came from the cache."""
         return sum((run.name, epoch) not in self._fresh for run, epoch in self.checkpoints)
 
-    def twins(self) -> dict[str, MeasuredTwin]:
+    def twins(self) -> dict[str, MeasuredSymmetry]:
         """The untrained twin of every run, by the run's name; measured now unless they are there already."""
         if self._twins is None:
             calls = [Call(run, 0, partial(measure_twin, run, self.settings, self.cache)) for run in self._runs]
@@ -103,25 +106,46 @@ class MeasuredRuns(Sequence[Run], ABC):
         keys: dict[str, object] = {
             "run": run.name, "model": self._model_names[run.name], "input_size": format_size(run.input_size),
             "group": group, "seed": run.seed, "epoch": epoch, "data": self.settings.data or run.data.source,
-            "regime": run.regime,
+            "regime": self._regimes[run.name],
         }  # fmt: skip
         return keys
 
     @cached_property
     def _model_names(self) -> dict[str, str]:
-        """Model names, with the arguments added where runs of one name differ in them."""
-        arguments: dict[str, list[dict[str, object]]] = {}
-        for run in self._runs:
-            known = arguments.setdefault(run.model, [])
-            if dict(run.arguments) not in known:
-                known.append(dict(run.arguments))
+        """Model names, with the arguments added where runs of one name differ in them.
+
+        What follows from the data (`in_channels`, `classes`) is compared among runs on the same data only.
+        """
         names = {}
         for run in self._runs:
-            own, all_of_them = dict(run.arguments), arguments[run.model]
-            telling = [name for name in own if any(other.get(name) != own[name] for other in all_of_them)]
-            shown = ", ".join(f"{name}={own[name]}" for name in telling)
-            names[run.name] = f"{run.model}({shown})" if shown else run.model
+            alike = [other for other in self._runs if other.model == run.model]
+            on_same_data = [other for other in alike if other.data.source == run.data.source]
+            telling = [
+                f"{name}={value}"
+                for name, value in run.arguments.items()
+                for others in [on_same_data if name in _OF_THE_DATA else alike]
+                if any(other.arguments.get(name) != value for other in others)
+            ]
+            names[run.name] = f"{run.model}({', '.join(telling)})" if telling else run.model
         return names
+
+    @cached_property
+    def _regimes(self) -> dict[str, str]:
+        """Regimes, with the number of training images added where runs on the same data differ in it.
+
+        Such runs are no seeds of one network.
+        """
+        counts: dict[str, set[int]] = {}
+        for run in self._runs:
+            if run.train_images is not None:
+                counts.setdefault(run.data.source, set()).add(run.train_images)
+        several = {source for source, found in counts.items() if len(found) > 1}
+        return {
+            run.name: f"{run.regime}, {run.train_images} images"
+            if run.data.source in several and run.train_images is not None
+            else run.regime
+            for run in self._runs
+        }
 
     def _collect(self, name: str, part: Callable[[Measured], pd.DataFrame]) -> pd.DataFrame:
         """The table `name` over all checkpoints; put together once, and a copy of it each time."""
@@ -137,6 +161,11 @@ class MeasuredRuns(Sequence[Run], ABC):
     def accuracy(self) -> pd.DataFrame:
         """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle."""
         return self._collect("accuracy", lambda measured: measured.accuracy)
+
+    def scored(self) -> pd.DataFrame:
+        """The table `accuracy` as all that sums it up takes it: balanced over the classes, if the settings say so."""
+        table = self.accuracy()
+        return table.assign(accuracy=table["balanced_accuracy"]) if self.settings.balanced else table
 
     def accuracy_classes(self) -> pd.DataFrame:
         """The same class by class."""
@@ -179,11 +208,11 @@ class MeasuredRuns(Sequence[Run], ABC):
 
     def accuracy_summary(self, *, interval: Interval = "auto") -> pd.DataFrame:
         """Accuracy by angle over seeds: mean, standard deviation, and interval (`auto`, `t`, `bootstrap`, `range`)."""
-        return summaries.accuracy_summary(self.accuracy(), interval=interval)
+        return summaries.accuracy_summary(self.scored(), interval=interval)
 
     def accuracy_overview(self, *, interval: Interval = "auto") -> pd.DataFrame:
         """Upright and rotated accuracy of every network over seeds."""
-        return summaries.accuracy_overview(self.accuracy(), interval=interval)
+        return summaries.accuracy_overview(self.scored(), interval=interval)
 
     def equivariance_summary(self) -> pd.DataFrame:
         """Breaking fraction by layer over seeds: mean, lowest, highest."""
@@ -199,7 +228,7 @@ class MeasuredRuns(Sequence[Run], ABC):
 
     def networks(self) -> pd.DataFrame:
         """One row a network: exact or not, what survives, which layer breaks first, and the accuracy it costs."""
-        return summaries.networks_summary(self.equivariance(), self.subgroups(), self.accuracy())
+        return summaries.networks_summary(self.equivariance(), self.subgroups(), self.scored())
 
     def disagreements(self) -> list[str]:
         """A line for every layer of a run in which prediction and measurement contradict each other."""

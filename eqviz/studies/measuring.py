@@ -51,8 +51,8 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class MeasuredTwin:
-    """The symmetry of a run's untrained twin: the same architecture on the same images, with fresh weights."""
+class MeasuredSymmetry:
+    """The symmetry of one network without its accuracy: a run at a saved epoch, or its untrained twin."""
 
     symmetry: Symmetry
     from_cache: bool
@@ -105,17 +105,34 @@ def measure_twin(
     *,
     images: LabelledImages | None = None,
     progress: Callable[[str, float], None] | None = None,
-) -> MeasuredTwin:
-    """Symmetry of a run's untrained twin on the images of :func:`measure_run`, from the cache if it is there.
+) -> MeasuredSymmetry:
+    """Symmetry of a run's untrained twin: the same architecture on the images of :func:`measure_run`, fresh weights.
 
-    Its weights are those the run started from. Raises EqvizError as `measure_run` does.
+    They are those the run started from. From the cache if it is there; raises EqvizError as `measure_run` does.
+    """
+    return measure_symmetry_alone(run, None, settings, cache, TWIN, images=images, progress=progress)
+
+
+def measure_symmetry_alone(
+    run: Run,
+    epoch: int | None,
+    settings: Settings,
+    cache: Cache,
+    called: str = SYMMETRY,
+    *,
+    images: LabelledImages | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> MeasuredSymmetry:
+    """Symmetry of one run at one saved epoch, from the cache if it is there; `epoch` None is its untrained twin.
+
+    `progress` is told that it is `called` so. Raises EqvizError as :func:`measure_run` does.
     """
     import_modules(settings.imports)
     tell = progress or (lambda kind, fraction: None)
     found = test_images(run, settings) if images is None else images
-    bench = _Bench(run, None, settings, cache, found, choose_device(settings.device))
+    bench = _Bench(run, epoch, settings, cache, found, choose_device(settings.device))
     try:
-        return MeasuredTwin(*bench.symmetry(lambda _, fraction: tell(TWIN, fraction)))
+        return MeasuredSymmetry(*bench.symmetry(lambda _, fraction: tell(called, fraction)))
     except EqvizError as error:
         raise _about(run, error) from error
 

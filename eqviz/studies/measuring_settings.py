@@ -27,6 +27,7 @@ class Settings:
                   images for the orbit capture
     fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy
     angles        degrees for the accuracy
+    balanced      sum up accuracies that are balanced over the classes: the mean of the accuracies of the classes
     batch_size    images in one forward pass
     device        cpu, cuda, mps or auto
     imports       modules that register the user's own models
@@ -47,6 +48,7 @@ class Settings:
     mask: bool = False
     fill: float = 0.0
     angles: tuple[float, ...] = EVERY_TEN_DEGREES
+    balanced: bool = False
     batch_size: int = 64
     device: str = "auto"
     imports: tuple[str, ...] = ()
@@ -57,7 +59,8 @@ class Settings:
         if self.analysis_images is not None:
             _require("analysis_images", self.analysis_images, _A_COUNT, _is_count(self.analysis_images))
         _require("fill", self.fill, "a number from 0 to 1", _is_number(self.fill) and 0 <= self.fill <= 1)
-        _require("mask", self.mask, "True or False", isinstance(self.mask, bool))
+        for name in ("mask", "balanced"):
+            _require(name, getattr(self, name), "True or False", isinstance(getattr(self, name), bool))
         for name in ("layers", "device"):
             _require(name, getattr(self, name), "text", isinstance(getattr(self, name), str))
         angles = tuple(self.angles) if isinstance(self.angles, list | tuple | range) else ()

@@ -90,9 +90,15 @@ class Run:
         Raises EqvizError for files that cannot be read, weights that do not fit, and values that are not finite.
         """
         path = self.weights_path(epoch)
+        return read_weights(path, self.architecture().state_dict(), self.model)
+
+    def architecture(self) -> nn.Module:
+        """The network on torch's meta device: its modules and the shapes of its weights, without their values.
+
+        Raises EqvizError for arguments the model does not take.
+        """
         with torch.device("meta"):
-            wanted = self._fresh().state_dict()
-        return read_weights(path, wanted, self.model)
+            return self._fresh()
 
     def build(self, epoch: int | None = None) -> nn.Module:
         """The network with the weights of a saved epoch (the last one if None), on the CPU, in eval mode.

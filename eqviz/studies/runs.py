@@ -14,9 +14,11 @@ from eqviz.studies.data_symmetries import DATA_SYMMETRY, run_data_symmetry
 from eqviz.studies.derived import CURVES, DERIVED
 from eqviz.studies.extensions import import_modules
 from eqviz.studies.measured_runs import Epochs, MeasuredRuns
+from eqviz.studies.measuring import ACCURACY
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import TWIN_CKA, compare_twins, partners, twins_of
 from eqviz.studies.run_folders import Run, find_runs
+from eqviz.studies.stages import STAGE_ERRORS, stage_calls, stage_rows
 from eqviz.studies.stepping import Call, OnStep, teller
 from eqviz.studies.tables_in_depth import TablesInDepth
 from eqviz.tables import conform
@@ -81,8 +83,11 @@ class Runs(MeasuredRuns, TablesInDepth):
         """A table that follows from others, which are made first."""
         if name not in self._tables:
             rule = DERIVED[name]
-            self._tables[name] = conform(rule.make(*(self.table(source) for source in rule.sources)), name)
+            self._tables[name] = conform(rule.make(*(self._source(source) for source in rule.sources)), name)
         return self._tables[name].copy()
+
+    def _source(self, name: str) -> pd.DataFrame:
+        return self.scored() if name == ACCURACY else self.table(name)
 
     def twin_cka(self) -> pd.DataFrame:
         """Linear CKA between each network and its exact twin on the same images, by layer.
@@ -121,7 +126,11 @@ class Runs(MeasuredRuns, TablesInDepth):
         found: dict[tuple[object, ...], pd.DataFrame] = {}
         for place, (run, epoch) in enumerate(self.checkpoints, start=1):
             keys = self._predicted_keys(run, epoch)
-            turned = None if run.training is None else (run.training.rotation, run.training.quarter_turns)
+            turned = (
+                None
+                if run.training is None
+                else (run.training.rotation, run.training.mirror, run.training.quarter_turns)
+            )
             data = (keys["group"], run.data, run.input_size, run.normalisation, turned)
             tell = partial(teller(self._on_step, run, epoch, place, len(self.checkpoints)), DATA_SYMMETRY)
             keys["data"] = run.data.source  # the images it was trained on, whatever it is tested on
@@ -136,8 +145,23 @@ class Runs(MeasuredRuns, TablesInDepth):
         """
         if TRAINING not in self._tables:
             runs = self if self._every_epoch else self._over_epochs()
-            self._tables[TRAINING] = conform(CURVES.make(runs.equivariance(), runs.accuracy()), TRAINING)
+            self._tables[TRAINING] = conform(CURVES.make(runs.equivariance(), runs.scored()), TRAINING)
         return self._tables[TRAINING].copy()
+
+    def stage_errors(self) -> pd.DataFrame:
+        """The error after every stage at all saved epochs, under the disc mask and without: the paper's L1 and ratios.
+
+        On fewer images than the other tables unless `analysis_images` says how many, because the epochs are many.
+        """
+        if STAGE_ERRORS not in self._tables:
+            calls = stage_calls(self._runs, self.settings, self.cache)
+            found = self._in_turn([call for _, call in calls], ANALYSED)
+            self._join(STAGE_ERRORS, (
+                (self._keys(call.run, call.epoch, part.symmetry.single.group.exact_subgroup.name),
+                 stage_rows(part, mask=mask))
+                for (mask, call), part in zip(calls, found, strict=True)
+            ))  # fmt: skip
+        return self._tables[STAGE_ERRORS].copy()
 
     @property
     def _every_epoch(self) -> bool:

@@ -127,6 +127,26 @@ class TablesInDepth(ABC):
     def training_summary(self) -> pd.DataFrame:
         """Breaking, upright and rotated accuracy over the saved epochs, the untrained network first."""
 
+    @abstractmethod
+    def stage_errors(self) -> pd.DataFrame:
+        """The error after every stage at all saved epochs, under the disc mask and without: the paper's L1 and ratios.
+
+        The stages are the stem, containers with a declared field type such as `layers.1` of the ResNets, and the
+        output; for networks without such containers all convolutions, pools and blocks.
+        """
+
+    def stage_errors_summary(self) -> pd.DataFrame:
+        """The same over seeds, one row a measure."""
+        return self.derived("stage_errors_summary")
+
+    def benchmarks(self) -> pd.DataFrame:
+        """Accuracy upright and rotated of every network over seeds, with its verdict and number of parameters."""
+        return self.derived("benchmarks")
+
+    def accuracy_by_images(self) -> pd.DataFrame:
+        """Accuracy upright and rotated by the number of training images, over seeds."""
+        return self.derived("accuracy_by_images")
+
     def comparisons(self) -> pd.DataFrame:
         """Tests between networks over seeds: Welch and paired, effect sizes, bootstrap intervals, Holm correction."""
         return self.derived("comparisons")

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from eqviz.capture.layers import layer_kind, resolve_field, select_layers
+from eqviz.capture.layers import layer_kind, resolve_field, select_layers, stages
 from eqviz.capture.orbit_capture import capture, subsamples
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Image, declare
 from eqviz.fields.layer_calls import layer_names, matches, near_names
+from eqviz.models.registry import build_model
 
 
 class Residual(nn.Sequential):
@@ -156,3 +157,20 @@ def test_a_transposed_convolution_enlarges_and_does_not_subsample():
     images, module = torch.zeros(2, 1, 4, 4), nn.ConvTranspose2d(1, 1, 2, stride=2)
     assert not subsamples(module, images, module(images))
     assert subsamples(nn.MaxPool2d(2), images, nn.MaxPool2d(2)(images))
+
+
+def test_stages_are_the_stem_and_the_containers_that_declare_a_field_type():
+    assert stages(build_model("p4resnet8", widths=[1, 2, 3])) == ("conv1", "layers.0", "layers.1", "layers.2")
+    inner = declare(nn.Sequential(nn.ReLU()), "image")
+    whole = nn.Sequential(nn.Conv2d(1, 1, 1), declare(nn.Sequential(inner), "image"))
+    assert stages(whole) == ("0", "1")  # the outermost container
+
+
+def test_without_stages_there_are_convolutions_pools_and_blocks():
+    convolutions = [f"conv{n}" for n in range(1, 8)]
+    expected = (*convolutions[:2], "pool", *convolutions[2:], "global_pool", "coset_pool")
+    assert stages(build_model("p4cnn", channels=1)) == expected
+    assert stages(Net()) == ("stem.0", "block", "conv1", "conv2")  # what lies in a block does not count
+    assert stages(nn.Linear(1, 1)) == ()
+    for name in stages(Net()):
+        assert name in select_layers(Net(), ",".join(stages(Net())))

@@ -5,6 +5,7 @@ import joblib
 import pandas as pd
 import pytest
 
+from eqviz.analysis.published import COLUMNS
 from eqviz.errors import EqvizError
 from eqviz.studies.run_folders import Run
 from eqviz.studies.runs import Runs, open_runs
@@ -37,7 +38,9 @@ def test_is_a_sequence_of_runs_and_writes_nothing_when_opened(two):
 
 def test_every_table_has_its_columns_and_the_second_time_comes_from_the_cache(two, monkeypatch):
     steps = []
-    runs = open_runs(two, **QUICK, on_step=steps.append)
+    numbers = two.parent / "numbers.csv"
+    numbers.write_text(f"{','.join(COLUMNS)}\np4cnn,8,unknown,0°,0.1,0.1,10,A paper\n")
+    runs = open_runs(two, **QUICK, on_step=steps.append, published=str(numbers))
     first = {name: runs.table(name) for name in SCHEMAS}
     for name, schema in SCHEMAS.items():
         assert tuple(first[name].columns) == schema
@@ -53,7 +56,7 @@ def test_every_table_has_its_columns_and_the_second_time_comes_from_the_cache(tw
 
     monkeypatch.setattr(Run, "build", build)
     steps.clear()
-    again = open_runs(two, **QUICK, on_step=steps.append)
+    again = open_runs(two, **QUICK, on_step=steps.append, published=str(numbers))
     for name in SCHEMAS:
         pd.testing.assert_frame_equal(again.table(name), first[name])
     assert {step.kind for step in steps} == {"done", "twin done", "analysed"}
@@ -133,6 +136,66 @@ def test_models_of_one_name_and_other_arguments_are_told_apart(write_run, tmp_pa
     assert runs["b"] == "p4cnn(channels=3)"
     assert runs["c"] == "p4cnn(channels=3, dropout=0.1)"
     assert runs["d"] == "z2cnn"
+
+
+def test_arguments_that_follow_from_the_data_do_not_tell_models_apart(write_run, tmp_path):
+    write_run("runs/a", arguments={"classes": 10})
+    write_run("runs/b", arguments={"classes": 3}, data={"source": "elsewhere.npz"})
+    names = open_runs(tmp_path / "runs", **QUICK).runs().set_index("run")["model"]
+    assert set(names) == {"p4cnn"}
+    write_run("runs/c", arguments={"classes": 5}, data={"source": "elsewhere.npz"})
+    names = open_runs(tmp_path / "runs", **QUICK).runs().set_index("run")["model"]
+    assert names.to_dict() == {"a": "p4cnn", "b": "p4cnn(classes=3)", "c": "p4cnn(classes=5)"}
+
+
+def test_runs_on_different_numbers_of_images_are_no_seeds_of_one_network(write_run, tmp_path):
+    for name, seed, images in (("a", 0, 500), ("b", 1, 500), ("c", 0, 8000), ("d", 1, 8000)):
+        write_run(f"runs/{name}", seed=seed, train_images=images, regime="upright")
+    write_run("runs/e", seed=2, regime="N(45, 20)")  # does not say on how many
+    write_run("runs/f", seed=0, train_images=9, regime="upright", data={"source": "elsewhere.npz"})
+    runs = open_runs(tmp_path / "runs", **QUICK)
+    assert runs.runs().set_index("run")["regime"].to_dict() == {
+        "a": "upright, 500 images", "b": "upright, 500 images", "c": "upright, 8000 images",
+        "d": "upright, 8000 images", "e": "N(45, 20)", "f": "upright",
+    }  # fmt: skip
+    (tmp_path / "runs/f/run.toml").unlink()
+    runs = open_runs(tmp_path / "runs", **QUICK)
+    overview = runs.accuracy_overview().query("metric == '0°'").set_index("regime")
+    assert overview["n_seeds"].to_dict() == {"upright, 500 images": 2, "upright, 8000 images": 2, "N(45, 20)": 1}
+    each = runs.accuracy().query("angle == 0 and not reflected").set_index("run")["accuracy"]
+    assert overview.loc["upright, 500 images", "mean"] == pytest.approx(each[["a", "b"]].mean())
+    by_images = runs.accuracy_by_images().query("metric == 'upright' and regime == 'upright'")
+    assert by_images.set_index("train_images")["mean"].to_dict() == {
+        500: pytest.approx(each[["a", "b"]].mean()), 8000: pytest.approx(each[["c", "d"]].mean()),
+    }  # fmt: skip
+
+
+def test_balanced_accuracy_is_summed_up_from_the_same_measurements(two, monkeypatch):
+    uneven = QUICK | {"limit": 25}  # of ten classes some have two images and some three
+    plain = open_runs(two, **uneven)
+    accuracy = plain.accuracy()
+    assert (accuracy["accuracy"] != accuracy["balanced_accuracy"]).any()
+
+    def build(self, epoch=None):
+        raise AssertionError("a network was built")
+
+    plain.training_summary()
+    monkeypatch.setattr(Run, "build", build)
+    balanced = open_runs(two, **uneven, balanced=True)
+    pd.testing.assert_frame_equal(balanced.accuracy(), accuracy)  # it has both
+    upright = accuracy.query("angle == 0 and not reflected")
+    expected = upright.groupby("input_size")["balanced_accuracy"].mean()
+    for table, column in (
+        (balanced.accuracy_overview().query("metric == '0°'"), "mean"), (balanced.networks(), "accuracy_0"),
+        (balanced.accuracy_summary().query("angle == 0 and not reflected"), "mean"),
+        (balanced.benchmarks(), "accuracy_upright"),
+        (balanced.training_summary().query("measure == 'accuracy at 0 degrees'"), "mean"),
+        (balanced.comparisons().query("metric == 'accuracy at 0 degrees'"), "mean_a"),
+    ):  # fmt: skip
+        size = "input_size" if "input_size" in table else "input_size_a"
+        for found, own in zip(table[column], table[size], strict=True):
+            assert found == pytest.approx(expected[own])
+    assert list(balanced.accuracy_overview().columns) == list(plain.accuracy_overview().columns)
 
 
 def test_a_run_that_is_not_square_has_sizes_in_words(write_run, tmp_path):
