@@ -133,6 +133,16 @@ def test_accuracy_over_the_number_of_training_images():
     assert "interval" not in words(accuracy_by_training_images(by_images(seeds=1)))[-1]
 
 
+def test_a_metric_that_few_networks_have_takes_no_more_room():
+    rows = by_images()
+    mirrored = networks(rows)[0].rows(rows[rows["metric"] == "rotated"]).assign(metric="reflected")
+    made = drawn(accuracy_by_training_images(pd.concat([rows, mirrored.tail(1)])))
+    widths = [ax.get_position().width for ax in made.axes]
+    assert min(widths) > 0.2  # of the figure: three panels beside each other
+    for ax, following in pairwise(made.axes):
+        assert ax._left_title.get_window_extent().x1 < following.get_window_extent().x0
+
+
 def test_several_data_sets_have_a_row_each_and_unknown_numbers_are_left_out():
     made = drawn(accuracy_by_training_images(by_images(CASES)))
     assert len(made.axes) == 6
