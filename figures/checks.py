@@ -5,10 +5,11 @@ The tests assert that every finding holds.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from paper import LN2
-from reading import Results
+from reading import NoTableError, Results, fullest
 
 from eqviz.plots.labels import network_label
 
@@ -193,16 +194,25 @@ def the_difference_is_significant(result: Results) -> Finding:
 
 def _benchmark(result: Results, group: str) -> pd.DataFrame:
     """Rows of one group network with the usual head at both sizes, as the data come: one row a data set and size."""
-    rows = result.table("benchmarks", "regime == 'upright'")
+    rows = fullest(result.table("benchmarks"))
+    rows = rows[rows["regime"].str.fullmatch(r"upright(, \d+ images)?")]
     own = rows[rows["model"].str.startswith(f"{group}resnet") & ~rows["model"].str.contains("flatten|separable=g")]
     return own.sort_values(["data", "input_size"])
+
+
+def _twins(part: pd.DataFrame) -> tuple["pd.Series[Any]", "pd.Series[Any]"]:
+    """The exact network and the approximate one on one data set."""
+    exact, others = part[part["exact"] == "yes"], part[part["exact"] != "yes"]
+    if exact.empty or others.empty:
+        raise NoTableError(f"benchmarks: no pair of an exact and an approximate network on {part['data'].iloc[0]}")
+    return exact.iloc[0], others.iloc[0]
 
 
 def _losing(result: Results, group: str) -> Finding:
     rows = _benchmark(result, group)
     parts, holds = [], []
     for data, part in rows.groupby("data", sort=False):
-        exact, other = part[part["exact"] == "yes"].iloc[0], part[part["exact"] != "yes"].iloc[0]
+        exact, other = _twins(part)
         holds.append(bool(other["accuracy_rotated"] < exact["accuracy_rotated"]))
         parts.append(f"{percent(other['accuracy_rotated'])} against {percent(exact['accuracy_rotated'])} on {data}")
     return Finding(
@@ -273,7 +283,7 @@ def _matching(result: Results, group: str) -> Finding:
     rows = _benchmark(result, group)
     parts, holds = [], []
     for data, part in rows.groupby("data", sort=False):
-        exact, other = part[part["exact"] == "yes"].iloc[0], part[part["exact"] != "yes"].iloc[0]
+        exact, other = _twins(part)
         holds.append(bool(other["accuracy_upright"] >= exact["accuracy_upright"] - POINT))
         parts.append(f"{percent(other['accuracy_upright'])} against {percent(exact['accuracy_upright'])} on {data}")
     return Finding(

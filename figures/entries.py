@@ -22,8 +22,9 @@ class Entry:
     """A figure: its file name, the table it is drawn from, its title and how to read it.
 
     `where` chooses rows of the table, `layers` leaves out the layers that figures do not show, `every_epoch` keeps more
-    than the last epoch of each network. `plot` is the name of a plot of `eqviz.plots`, that of the file if empty, and
-    `options` go to it; `draw` draws the figure otherwise. `also` are more tables that it needs.
+    than the last epoch of each network, `choose` picks some of these rows. `plot` is the name of a plot of
+    `eqviz.plots`, that of the file if empty, and `options` go to it; `draw` draws the figure otherwise. `also` are more
+    tables that it needs. `lettered` gives its panels letters, unless they have some.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     also: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     draw: Draw | None = None
+    choose: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows
     lettered: bool = True
 
     @property
@@ -48,7 +50,8 @@ class Entry:
         """The rows of its table. Raises NoTableError where there are none."""
         if self.layers:
             return results.layers(self.table, self.where)
-        return results.table(self.table, self.where, every_epoch=self.every_epoch)
+        rows = results.table(self.table, self.where, every_epoch=self.every_epoch)
+        return self.choose(rows)
 
     def figure(self, results: Results, styles: Styles) -> Figure:
         """The figure. Raises NoTableError for tables that are not there."""

@@ -1,12 +1,17 @@
 """The page of the gallery, figures/README.md: claims, experiments, figures, numbers beside the paper's."""
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pandas as pd
 from claims import CLAIMS, Claim
 from entries import Entry, Experiment
 from reading import NoTableError, Results
 
-from eqviz.plots.labels import network_label
+from eqviz.plots.labels import network_label, seeds_label
+from eqviz.plots.regimes import in_order
 
 HEAD = """# The gallery
 
@@ -20,6 +25,8 @@ Networks look the same in all figures: P4 is blue, P4M red to amber, plain netwo
 dark with a solid line, misfitting ones lighter and dashed.
 """
 
+_WIDTH = 120
+
 PAPER = "[the paper](https://arxiv.org/abs/2308.11316)"
 
 
@@ -28,7 +35,16 @@ def page(experiments: Sequence[Experiment], found: Mapping[str, Results]) -> str
     parts = [HEAD, *_claims(found)]
     for experiment in experiments:
         parts += _section(experiment, found.get(experiment.slug))
-    return "\n".join(parts).rstrip() + "\n"
+    lines = "\n".join(parts).rstrip().split("\n")
+    return "\n".join(wrapped(line) for line in lines) + "\n"
+
+
+def wrapped(line: str) -> str:
+    """A line of text or of a list, broken at 120 letters; tables, headings and pictures stay as they are."""
+    if re.match(r"[|#<!]", line) or len(line) <= _WIDTH:
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _claims(found: Mapping[str, Results]) -> list[str]:
@@ -100,23 +116,35 @@ def _figure(experiment: Experiment, entry: Entry, result: Results) -> str:
 
 
 def _beside_published(result: Results) -> list[str]:
-    """Our numbers beside the paper's: accuracy in %, mean and standard deviation over seeds."""
+    """Our numbers beside the paper's: accuracy in %, mean and standard deviation over seeds; a row a network."""
     try:
         rows = result.table("published_comparison")
     except NoTableError:
         return []
+    rows = rows[rows["published_n_seeds"] == rows["published_n_seeds"].mode().max()]
+    metrics = list(dict.fromkeys(rows["metric"]))
+    regimes = in_order([str(regime) for regime in rows["regime"]])
+    ordered = rows.sort_values("regime", key=lambda column: column.map(regimes.index), kind="stable")
     lines = [
-        f"Accuracy in %, mean ± standard deviation over seeds: here, and in {PAPER}; in bold where our mean lies "
-        "inside the published 95% interval.\n",
-        "| training | network | metric | here | seeds | published | seeds | difference |",
-        "|---|---|---|---|---|---|---|---|",
+        f"Accuracy in %, mean ± standard deviation over {seeds_label(rows['n_seeds'])} here, and below it in {PAPER}, "
+        f"over {seeds_label(rows['published_n_seeds'])}; in bold where our mean lies inside the published 95% interval "
+        f"({int(rows['within'].sum())} of {len(rows)}).\n",
+        f"| training | network | | {' | '.join(metrics)} |",
+        f"|---|---|---|{'---|' * len(metrics)}",
     ]
-    for row in rows.to_dict("records"):
-        ours = f"{100 * row['mean']:.2f}" + ("" if row["std"] != row["std"] else f" ± {100 * row['std']:.2f}")
-        lines.append(
-            f"| {row['regime']} | {network_label(row['model'], row['input_size'])} | {row['metric']} "
-            f"| {f'**{ours}**' if row['within'] else ours} | {row['n_seeds']} "
-            f"| {100 * row['published_mean']:.2f} ± {100 * row['published_std']:.2f} | {row['published_n_seeds']} "
-            f"| {100 * row['difference']:+.2f} |"
-        )
+    for (regime, model, size), part in ordered.groupby(["regime", "model", "input_size"], sort=False):
+        by_metric = {row["metric"]: row for row in part.to_dict("records")}
+        cells = [by_metric.get(metric) for metric in metrics]
+        name = network_label(str(model), size if isinstance(size, int | str) else int(size))
+        lines.append(f"| {regime} | {name} | here | {' | '.join(_cell(cell, '') for cell in cells)} |")
+        lines.append(f"| | | published | {' | '.join(_cell(cell, 'published_') for cell in cells)} |")
     return [*lines, ""]
+
+
+def _cell(row: Mapping[Any, Any] | None, prefix: str) -> str:
+    """Mean and standard deviation in %; ours in bold where it lies inside the published interval."""
+    if row is None:
+        return ""
+    mean, std = row[f"{prefix}mean"], row[f"{prefix}std"]
+    text = f"{100 * mean:.2f}" + ("" if pd.isna(std) else f" ± {100 * std:.2f}")
+    return f"**{text}**" if not prefix and row["within"] else text

@@ -3,6 +3,7 @@
 import math
 
 from entries import Entry, Experiment, with_published
+from reading import fullest, on_several
 
 LN2 = math.log(2)
 """Cross entropy of guessing one of two."""
@@ -19,7 +20,8 @@ LEARNED = Experiment(
             "learning_curves", "learning_curves", "Loss and accuracy over training",
             "A step an epoch. At 33 pixels the loss never falls below ln 2, the loss of guessing; at 32 the rotated "
             "and the mirrored copy are learned. The transposed one is not: the reflection across the main diagonal "
-            "survives a misfitting stride.", every_epoch=True, options={"chance_loss": LN2},
+            "survives a misfitting stride.", every_epoch=True,
+            options={"chance_loss": LN2, "measures": ("train_loss", "train_accuracy")},
         ),
         Entry(
             "features_over_training", "feature_maps", "The filter and its maps over training: a rotated copy",
@@ -145,16 +147,17 @@ BENCHMARKS = Experiment(
     (
         Entry(
             "benchmarks", "benchmarks", "Accuracy upright and rotated", "One panel a data set and training regime; "
-            "rotated is the mean over the four quarter turns.", where="not regime.str.contains('images')",
+            "rotated is the mean over the four quarter turns.", choose=fullest,
         ),
         Entry(
             "accuracy_by_training_images", "accuracy_by_images", "What more training images bring",
             "Accuracy upright and rotated over the number of training images.",
-            where="regime == 'upright' and data == 'cifar10'",
+            where="regime == 'upright'", choose=on_several,
         ),
         Entry(
             "learning_curves", "learning_curves", "Loss and accuracy over training on CIFAR-10", "After every epoch.",
-            every_epoch=True, where="data == 'cifar10' and regime.str.startswith('upright,') == False",
+            every_epoch=True, choose=fullest, where="data == 'cifar10' and not regime.str.contains('turns') and "
+            "not model.str.contains('flatten|separable=g')",
         ),
     ),
     "make results-04 DATA=folder",

@@ -110,6 +110,23 @@ class Results:
         return [network_label(*pair) for pair in zip(pairs["model"], pairs["input_size"], strict=True)]
 
 
+def fullest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of networks trained on several numbers of images, which end their regime, those on most of each data set.
+
+    >>> table = pd.DataFrame({"data": "cifar10", "regime": ["upright, 800 images", "upright, 90 images"]})
+    >>> fullest(table)["regime"].tolist()
+    ['upright, 800 images']
+    """
+    counts = rows["regime"].str.extract(r"(\d+) images$")[0].astype(float).fillna(0)
+    return rows[counts == counts.groupby(rows["data"]).transform("max")].reset_index(drop=True)
+
+
+def on_several(rows: pd.DataFrame) -> pd.DataFrame:
+    """The networks that were trained on several numbers of images, from a table with `train_images`."""
+    numbers = rows.groupby(["model", "input_size", "data", "regime"])["train_images"].transform("nunique")
+    return rows[numbers > 1].reset_index(drop=True)
+
+
 def typed(text: pd.DataFrame) -> pd.DataFrame:
     """A table read as text, with the types it was written with: whole and other numbers, true and false, text."""
     return pd.DataFrame({name: _typed(name, text[name]) for name in text.columns})
@@ -148,7 +165,9 @@ def _range(values: list[int], word: str) -> str:
 
 def _bands(rows: pd.DataFrame) -> str:
     """What bars and bands mean, from what the table holds."""
-    if "interval" in rows and len(named := [name for name in _unique(rows, "interval") if name not in ("", "nan")]):
+    if "interval" in rows and len(
+        named := [name for name in _unique(rows, "interval") if name not in ("None", "none", "nan")]
+    ):
         return f" Bars and bands: {' or '.join(named)}."
     if {"lowest", "highest"} <= set(rows.columns) or any(name.endswith("_lowest") for name in rows.columns):
         return " Bars and bands: lowest to highest seed."

@@ -48,9 +48,9 @@ class Network:
 def networks(table: pd.DataFrame) -> tuple[Network, ...]:
     """The networks of a table with `model` and `input_size`, in a fixed order, each with its own style.
 
-    Group-equivariant models come first, by model and size; plain ones last. Where the table has `data` only networks on
-    the same data need to differ, and where it says of networks whether they are `exact` (as the table `networks` does)
-    exact sizes are the dark ones. Make them once from the table that holds most networks and hand them to every
+    P4 comes first, then P4M, then others, by model and size; plain ones last. Where the table has `data` only networks
+    on the same data need to differ, and where it says of networks whether they are `exact` (as the table `networks`
+    does) exact sizes are the dark ones. Make them once from the table that holds most networks and hand them to every
     figure. Raises EqvizError when the two columns are not there.
 
     >>> table = pd.DataFrame({"model": ["z2cnn", "p4cnn", "p4cnn"], "input_size": [28, 29, 28]})
@@ -79,7 +79,9 @@ def networks(table: pd.DataFrame) -> tuple[Network, ...]:
 
 
 def _by_name(pair: Pair) -> tuple[object, ...]:
-    return family(pair[0]) == "plain", natural(pair[0]), natural(pair[1])
+    """By family, other models before plain ones; then by model and size."""
+    order = {"p4": 0, "p4m": 1, "plain": 3}.get(family(pair[0]), 2)
+    return order, natural(pair[0]), natural(pair[1])
 
 
 def _exact(table: pd.DataFrame, pairs: Sequence[Pair]) -> dict[Pair, bool]:

@@ -7,6 +7,9 @@ from matplotlib.axes import Axes
 
 from eqviz.plots.theme import TEXT_PT, points_across, text_width
 
+_FILLED = 0.8
+"""How much of the room above a panel its title may take: the letter stands before it, and labels beside it."""
+
 
 def short_name(data: str) -> str:
     """The name of a data set; of a path the last part.
@@ -18,7 +21,7 @@ def short_name(data: str) -> str:
 
 
 def trained_on(ax: Axes, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Titles of panels like `ax` by their data set and regime, on two lines where one is too wide; of a path the end.
+    """Titles of panels like `ax` by their data set and regime, on more lines where one is too wide; of a path the end.
 
     >>> from eqviz.plots.theme import figure
     >>> trained_on(figure()[1][0], [("a/cells.npz", "upright")])
@@ -29,7 +32,26 @@ def trained_on(ax: Axes, places: Sequence[tuple[str, str]]) -> dict[tuple[str, s
     room = 0.75 * points_across(ax)[0]
     if all(text_width(title, TEXT_PT) < room for title in together.values()):
         return together
-    return {place: f"{name}\ntrained: {place[1]}" for place, name in names.items()}
+    return {place: f"{name}\n{in_lines(ax, f'trained: {place[1]}')}" for place, name in names.items()}
+
+
+def in_lines(ax: Axes, text: str) -> str:
+    """A title broken between words, so that no line is wider than `ax`: one that is would squeeze its neighbours.
+
+    A number of images stays with its word.
+
+    >>> from eqviz.plots.theme import figure
+    >>> in_lines(figure(40, 40)[1][0], "trained: upright, quarter turns").splitlines()
+    ['trained: upright,', 'quarter turns']
+    """
+    lines = [""]
+    for word in re.sub(r"(\d) images", "\\1\u00a0images", text).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, TEXT_PT) > _FILLED * points_across(ax)[0]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def lettered(ax: Axes, place: int, title: str) -> None:

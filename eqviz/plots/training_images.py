@@ -13,8 +13,8 @@ from matplotlib.ticker import NullLocator
 from eqviz.plots.inputs import accepted, kept, one_row_each
 from eqviz.plots.labels import Network, chosen, seeds_label
 from eqviz.plots.legend import columns_that_fit
-from eqviz.plots.panels import lettered, trained_on
-from eqviz.plots.theme import MUTED, SMALL_PT, TEXT_PT, TWO_COLUMN_MM, figure, points_across, text_width, theme
+from eqviz.plots.panels import in_lines, lettered, trained_on
+from eqviz.plots.theme import MUTED, SMALL_PT, TWO_COLUMN_MM, figure, points_across, text_width, theme
 
 _NAME = "accuracy_by_images"
 _METRICS = {
@@ -56,7 +56,7 @@ def accuracy_by_training_images(by_images: pd.DataFrame, *, networks: Sequence[N
         for network in styled:
             _draw(ax, network, network.rows(shown[shown["metric"] == metric]))
         several = "" if len(sets) == 1 else f"{titles[data, regime]}\n"
-        lettered(ax, place, f"{several}{_said(ax, metric)}")
+        lettered(ax, place, f"{several}{in_lines(ax, f'tested {_METRICS[metric]}')}")
         if place % len(metrics) == 0:
             ax.set_ylabel("accuracy (%)")
         if place >= len(panels) - len(metrics):
@@ -65,18 +65,6 @@ def accuracy_by_training_images(by_images: pd.DataFrame, *, networks: Sequence[N
     columns = columns_that_fit(handles, 0.94 * 72 * made.get_figwidth())
     made.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=SMALL_PT)
     return made
-
-
-def _said(ax: Axes, metric: str) -> str:
-    """What was tested, in as many lines as it needs above these Axes: a title that is too wide would squeeze them."""
-    lines = [""]
-    for word in f"tested {_METRICS[metric]}".split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_width(longer, TEXT_PT) > 0.8 * points_across(ax)[0]:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines)
 
 
 def _axes(ax: Axes, counts: Sequence[int]) -> None:

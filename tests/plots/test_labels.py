@@ -20,6 +20,11 @@ def test_order_is_stable_with_plain_networks_last():
     assert networks(table(*rows)) == networks(table(*reversed(rows)))
 
 
+def test_groups_stand_together():
+    made = networks(table(("p4mresnet8", 32), ("z2resnet8", 32), ("p4resnet8", 32), ("mine", 32)))
+    assert [network.model for network in made] == ["p4resnet8", "p4mresnet8", "mine", "z2resnet8"]
+
+
 def test_styles_differ_in_colour_marker_and_dash():
     made = networks(table(("p4cnn", 15), ("p4cnn", 16), ("p4cnn", 17), ("z2cnn", 16)))
     for part in ("colour", "marker", "dash"):
