@@ -59,6 +59,7 @@ figures: $(VENV)/.demo-installed
 #   RUNS    where the checkpoints go; what is there already is not trained again
 #   MORE    options for `eqviz tables`, such as --device cuda
 $(RESULTS): results-%: $(VENV)/.demo-installed
+	$(prepare)
 	$(BIN)/eqviz train $(recipe) -o $(checkpoints) --resume --jobs $(JOBS) $(preset) $(data)
 	$(BIN)/eqviz tables $(checkpoints) -o figures/$(slug) --digits 6 --jobs $(JOBS) $(data) $(MORE) \
 	    $(OPTIONS_$*) $(addprefix --only ,$(TABLES_$*))
@@ -69,11 +70,16 @@ recipe = $(or $(RECIPE_$*),$(wildcard analyses/$*_*.toml),$(error no recipe anal
 slug = $(or $(SLUG_$*),$(notdir $(basename $(recipe))))
 checkpoints = $(RUNS)/$(slug)$(if $(RECIPE_$*),,-$(PRESET))
 preset = $(if $(RECIPE_$*),,--preset $(PRESET))
-data = $(if $(DATA),--data-root $(DATA))
+data = $(addprefix --data-root ,$(or $(DATA),$(DATA_$*)))
+prepare = $(if $(DATA),,$(PREPARE_$*))
 
 # The demo's recipe comes with the package and has no presets.
 SLUG_00 := 00_demo
 RECIPE_00 := eqviz/studies/demo.toml
+
+# Experiment 5 goes its path on generated pictures where no folder with ImageNet is given.
+DATA_05 = $(RUNS)/pictures
+PREPARE_05 = $(BIN)/python analyses/make_pictures.py $(DATA_05)
 
 # The tables that the gallery draws, experiment by experiment, and how they are measured.
 TABLES_00 := runs networks findings audit verdict exactness accuracy_overview accuracy_summary equivariance_summary \
@@ -86,6 +92,8 @@ TABLES_02 := runs networks accuracy_overview accuracy_summary comparisons signif
 TABLES_03 := runs networks accuracy_overview stage_errors_summary equivariance_summary learning_curves
 TABLES_04 := runs networks accuracy_overview benchmarks accuracy_by_images significance learning_curves
 TABLES_05 := runs networks accuracy_overview benchmarks equivariance_summary exactness learning_curves
+# Cells are of unequally frequent kinds.
+OPTIONS_03 := --balanced
 # The published protocol: grey corners (0 after normalisation), tested on the 60,000 digits of the "train" file; here on
 # 10,000 of them.
 OPTIONS_02 := --fill 0.1308 --limit 10000 --layers 'conv*,pool,*_pool' --published analyses/published/02_mnist_rotation.csv

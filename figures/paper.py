@@ -180,7 +180,7 @@ IMAGENET = Experiment(
             layers=True,
         ),
     ),
-    "make results-05 DATA=folder",
+    "make results-05",
 )  # fmt: skip
 
 PAPER = (LEARNED, ROTATION, STAGES, BENCHMARKS, IMAGENET)

@@ -97,12 +97,21 @@ class Results:
         if regimes:
             count = f" on {_range(trained, 'image')}" if trained and "images" not in "".join(regimes) else ""
             parts.append(f"training: {'; '.join(regimes)}{count}")
-        seeds = rows["n_seeds"] if "n_seeds" in rows else runs.groupby(["model", "input_size"])["seed"].nunique()
-        parts.append(_range(sorted(set(seeds.dropna().astype(int))), "seed"))
+        if seeds := self._seeds(rows):
+            parts.append(_range(seeds, "seed"))
         if "epoch" in rows:
             parts.append(f"after {_range(sorted({0, *rows['epoch']} - {0}) or [0], 'epoch')}")
         parts.append(f"group {_listed(rows['group'] if 'group' in rows else runs['group'])}")
         return "; ".join(parts) + f".{_bands(rows)}"
+
+    def _seeds(self, rows: pd.DataFrame) -> list[int]:
+        """Over how many seeds the networks of some rows are summed up, or how many there are."""
+        if "n_seeds" in rows:
+            return sorted({int(count) for count in rows["n_seeds"].dropna()})
+        listed = rows if "seed" in rows else self._read("runs") if "runs" in self.names else None
+        if listed is None:
+            return []
+        return sorted({int(count) for count in listed.groupby(["model", "input_size"])["seed"].nunique()})
 
     def labels(self, rows: pd.DataFrame) -> list[str]:
         """The names of the networks of some rows."""
