@@ -15,7 +15,7 @@ from eqviz.report.tables import TABLES
 COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "list")
 MEASURING = (
     "--group", "--data", "--data-root", "--limit", "--orbit-images", "--analysis-images", "--layers", "--fill",
-    "--mask", "--epochs", "--device", "--jobs", "--import",
+    "--mask", "--balanced", "--epochs", "--device", "--jobs", "--import",
 )  # fmt: skip
 OPTIONS = {
     "demo": {"--output"},
