@@ -98,8 +98,8 @@ DEMO = Experiment(
         ),
         Entry(
             "orbits_in_plane", "orbit_plane", "Orbits in the plane of two principal components",
-            "Aligned features of 24 images of the first seed: the marker is the upright image, the outline joins its "
-            "moved copies. In an exactly equivariant layer every orbit is one point.",
+            "Aligned features of some images, of the first seed: the marker is the upright image, the outline joins "
+            "its moved copies. In an exactly equivariant layer every orbit is one point.",
         ),
         Entry(
             "cka_by_layer", "cka_summary", "Similarity of the features of x and g x",

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eqviz.plots.labels import network_label
+from eqviz.plots.regimes import in_order
 
 FOLDER = Path(__file__).parent
 NETWORK = ["model", "input_size", "data", "regime", "group"]
@@ -93,21 +94,21 @@ class Results:
         if (images := self.images(name)) is not None:
             parts[0] += f", {images:,} test images" if not name.startswith("data_symmetry") else f", {images:,} images"
         trained = self.train_images(rows)
-        regimes = _unique(rows, "regime")
+        regimes = in_order(_unique(rows, "regime"))
         if regimes:
             count = f" on {_range(trained, 'image')}" if trained and "images" not in "".join(regimes) else ""
             parts.append(f"training: {'; '.join(regimes)}{count}")
         if seeds := self._seeds(rows):
             parts.append(_range(seeds, "seed"))
         if "epoch" in rows:
-            parts.append(f"after {_range(sorted({0, *rows['epoch']} - {0}) or [0], 'epoch')}")
+            parts.append(_epochs(rows))
         parts.append(f"group {_listed(rows['group'] if 'group' in rows else runs['group'])}")
         return "; ".join(parts) + f".{_bands(rows)}"
 
     def _seeds(self, rows: pd.DataFrame) -> list[int]:
         """Over how many seeds the networks of some rows are summed up, or how many there are."""
         if "n_seeds" in rows:
-            return sorted({int(count) for count in rows["n_seeds"].dropna()})
+            return sorted({int(count) for count in rows["n_seeds"].dropna()} - {0}) or [0]
         listed = rows if "seed" in rows else self._read("runs") if "runs" in self.names else None
         if listed is None:
             return []
@@ -157,6 +158,14 @@ def _typed(name: str, column: "pd.Series[str]") -> "pd.Series[Any]":
         return column
     whole = not missing.any() and column.str.fullmatch(r"-?\d+").all()
     return numbers.astype(int) if whole else numbers.astype(float)
+
+
+def _epochs(rows: pd.DataFrame) -> str:
+    """After how many epochs the networks of some rows are looked at."""
+    epochs = sorted({int(epoch) for epoch in rows["epoch"]})
+    keys = [key for key in NETWORK if key in rows]
+    several = "model" in rows and rows.groupby(keys, dropna=False)["epoch"].nunique().max() > 1
+    return f"over {_range(epochs[-1:], 'epoch')}" if several else f"after {_range(epochs, 'epoch')}"
 
 
 def _unique(rows: pd.DataFrame, column: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "figures"
@@ -109,6 +110,19 @@ def test_the_page_is_that_of_the_committed_tables(found):
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == text, "make figures"
     links = re.findall(r"\]\(([^)#]+)\)", text)
     assert [link for link in links if "://" not in link and not (FOLDER / link).exists()] == []
+
+
+@pytest.mark.parametrize("entry", gallery.EXPERIMENTS[0].figures, ids=lambda entry: entry.name)
+def test_text_can_be_read_at_the_printed_size(entry, found):
+    try:
+        made = entry.figure(found["00_demo"], gallery.styles(found))
+    except NoTableError:
+        assert WITHOUT_RECORD
+        return
+    made.draw_without_rendering()
+    assert round(25.4 * made.get_figwidth()) in (85, 178)  # one column of a page, or two
+    sizes = {text.get_fontsize(): text.get_text() for text in made.findobj(Text) if text.get_text().strip()}
+    assert min(sizes) >= 6.5, sizes[min(sizes)]
 
 
 def test_the_gallery_is_drawn_without_torch_and_the_same_every_time(tmp_path):

@@ -158,7 +158,7 @@ def _over_scale(ax: Axes, table: pd.DataFrame, place: Place, styled: Sequence[Ne
         "as it is",
         ha="right" if last else "left",
         transform=ax.get_xaxis_transform(),
-        fontsize=SMALL_PT - 1,
+        fontsize=SMALL_PT,
         color=MUTED,
         va="bottom",
     )

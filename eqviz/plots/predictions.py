@@ -120,7 +120,7 @@ def _predictions(ax: Axes, rows: pd.DataFrame, layers: LayerAxis) -> None:
     low, tall = _BAND
     shown = [weights for weights in _KINDS if (rows["weights"] == weights).any()]
     ax.text(
-        -0.015, low + tall / 2, "predicted", transform=ax.transAxes, ha="right", va="center", fontsize=SMALL_PT - 1,
+        -0.015, low + tall / 2, "predicted", transform=ax.transAxes, ha="right", va="center", fontsize=SMALL_PT,
         color=MUTED,
     )  # fmt: skip
     for place, weights in enumerate(shown):

@@ -123,7 +123,7 @@ def _name_ends(ax: Axes, size: tuple[int, int]) -> None:
     for axis, length in ((ax.xaxis, size[1]), (ax.yaxis, size[0])):
         ends = [0, length - 1] if length > 1 else [0]
         axis.set_ticks([float(_place(end, length)) for end in ends], [str(end) for end in ends])
-        axis.set_tick_params(length=0, pad=1, labelsize=SMALL_PT - 1, labelcolor=MUTED)
+        axis.set_tick_params(length=0, pad=1, labelsize=SMALL_PT, labelcolor=MUTED)
     if size[1] > _MOST:
         ax.text(_KEPT - 0.5 + _GAP / 2, -0.5, "…", ha="center", va="center", color=MUTED)
     if size[0] > _MOST:
