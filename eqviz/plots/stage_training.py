@@ -28,6 +28,9 @@ _IN_A_ROW, _AT_MOST = 5, 4
 _OWN_SCALE = ("l1",)
 """Measures on the scale of each stage's activations, which no two stages share."""
 
+_NOTHING = 1e-4
+"""Below this part of the largest a stage has no scale of its own: it would show rounding as if it were an error."""
+
 
 @theme()
 def stage_error_over_training(
@@ -63,7 +66,8 @@ def stage_error_over_training(
     at = stages.positions(table)
     for place, ax in enumerate(panels[:count]):
         own = table[at == place]
-        bottom = scale_of(ax, own if measure in _OWN_SCALE else table, measure)
+        alone = measure in _OWN_SCALE and own["highest"].max() > _NOTHING * table["highest"].max()
+        bottom = scale_of(ax, own if alone else table, measure)
         _panel(ax, own, styled, bottom)
         lettered(ax, place, stages.labels()[place])
         if stages.places[place] in stages.subsampling:
