@@ -236,6 +236,16 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         *MODEL_KEYS, "mask", *LAYER_KEYS, "kind", "subsamples", "measure", "mean", "lowest", "highest", "floor",
         "n_seeds",
     ),
+    # our means over seeds beside published ones (with their 95% t interval), a row a network and metric; `mean of 36
+    # angles`, the paper's, is of exact and interpolated angles together, as in no other table
+    "published_comparison": (
+        *MODEL_KEYS, "metric", "mean", "std", "low", "high", "n_seeds", "published_mean", "published_std",
+        "published_low", "published_high", "published_n_seeds", "difference", "within", "source",
+    ),
+    # loss (nats) and accuracy after each epoch of training, as the runs recorded them, over seeds; a row a measure
+    "learning_curves": (*MODEL_KEYS, "measure", "mean", "lowest", "highest", "n_seeds"),
+    # an image, and what one layer makes of it and of its moved copy, pixel by pixel, at every saved epoch of a run
+    "feature_maps": (*RUN_KEYS, *LAYER_KEYS, "panel", "row", "column", "value", "channel", "element"),
     # breaking and accuracy of a network at each saved epoch (epoch 0: untrained), over seeds; a row a measure
     "training_summary": (*MODEL_KEYS, "measure", "mean", "lowest", "highest", "floor", "n_seeds"),
 }  # fmt: skip

@@ -27,7 +27,16 @@ def spectrum(run=RUN, layers=("conv", "pool"), depths=(0, 1), **changes):
     return pd.DataFrame(rows)
 
 
-OF_NETWORKS = ("networks", "upright_gain", "significance", "findings", "benchmarks", "accuracy_by_images")
+OF_NETWORKS = (
+    "networks",
+    "upright_gain",
+    "significance",
+    "findings",
+    "benchmarks",
+    "accuracy_by_images",
+    "published_comparison",
+    "learning_curves",
+)
 
 
 def test_every_table_begins_with_its_keys_and_names_no_column_twice():

@@ -14,7 +14,8 @@ written, and pyplot's list of open figures stays as it was: save with `axes.figu
 
 Each figure belongs to one table of `eqviz.tables.SCHEMAS`:
 
-    accuracy_over_rotation, accuracy_polar      accuracy_summary
+    accuracy_over_rotation, accuracy_polar      accuracy_summary (and published_comparison)
+    accuracy_by_regime, accuracy_by_regime_polar  the same
     accuracy_overview                           accuracy_overview
     breaking_by_layer                           equivariance_summary
     isotypic_spectrum                           spectrum_summary
@@ -25,6 +26,8 @@ Each figure belongs to one table of `eqviz.tables.SCHEMAS`:
     data_symmetry                               data_symmetry_summary
     symmetry_match                              symmetry_match
     breaking_over_training                      training_summary
+    learning_curves                             learning_curves
+    features_over_training                      feature_maps
     error_by_stage                              stage_errors_summary
     stage_error_over_training                   stage_errors_summary
     benchmarks                                  benchmarks
@@ -51,6 +54,8 @@ True
 from importlib import import_module
 
 REGISTRY: dict[str, str] = {
+    "accuracy_by_regime": "eqviz.plots.regimes:accuracy_by_regime",
+    "accuracy_by_regime_polar": "eqviz.plots.regimes:accuracy_by_regime_polar",
     "accuracy_by_training_images": "eqviz.plots.training_images:accuracy_by_training_images",
     "accuracy_over_rotation": "eqviz.plots.rotation:accuracy_over_rotation",
     "accuracy_overview": "eqviz.plots.overview:accuracy_overview",
@@ -69,8 +74,10 @@ REGISTRY: dict[str, str] = {
     "error_by_stage": "eqviz.plots.stages:error_by_stage",
     "exactness_by_size": "eqviz.plots.exactness:exactness_by_size",
     "FeaturePanel": "eqviz.plots.features:FeaturePanel",
+    "features_over_training": "eqviz.plots.training_features:features_over_training",
     "function_split": "eqviz.plots.split:function_split",
     "isotypic_spectrum": "eqviz.plots.spectrum:isotypic_spectrum",
+    "learning_curves": "eqviz.plots.curves:learning_curves",
     "lie_derivative_by_layer": "eqviz.plots.lie_derivative:lie_derivative_by_layer",
     "local_defect": "eqviz.plots.culprits:local_defect",
     "learned_action_by_layer": "eqviz.plots.learned_action:learned_action_by_layer",

@@ -13,6 +13,7 @@ from eqviz.plots.theme import SMALL_PT, Number, points_across, text_width
 
 _LINE_SPACE = 1.25
 _HANDLE, _PAD, _GAP = 2.4, 0.5, 1.2  # lengths in a legend, in text sizes
+_WITHIN = 0.97  # of the width of a figure; the rest is the padding of its legend
 _OVERHANG = 1.1  # the constrained layout gives an Axes at least this much of the width it starts with
 
 
@@ -56,8 +57,11 @@ def above(ax: Axes, handles: Sequence[Artist], lift: Number = 0.0) -> Legend | N
 def across(made: Figure, networks: Sequence[Network], others: Sequence[Artist] = ()) -> Legend:
     """One legend at the top of a figure whose panels were drawn with `legend=False`."""
     handles = [*(network.handle() for network in networks), *others]
-    columns = columns_that_fit(handles, 72 * made.get_figwidth())
-    return made.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=SMALL_PT, frameon=False)
+    columns = columns_that_fit(handles, _WITHIN * 72 * made.get_figwidth())
+    return made.legend(
+        handles=handles, loc="outside upper left", ncols=columns, fontsize=SMALL_PT, frameon=False, handletextpad=_PAD,
+        columnspacing=_GAP, handlelength=_HANDLE,
+    )  # fmt: skip
 
 
 def columns_that_fit(handles: Sequence[Artist], width: Number) -> int:

@@ -4,14 +4,13 @@ An exactly equivariant network repeats itself every quarter turn; one that has l
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.projections.polar import PolarAxes
@@ -20,13 +19,13 @@ from eqviz.errors import EqvizError
 from eqviz.plots.inputs import accepted, kept, one_row_each, single
 from eqviz.plots.labels import Network, chosen, seeds_label
 from eqviz.plots.legend import above, name_lines
+from eqviz.plots.published import draw_published
 from eqviz.plots.theme import MUTED, ONE_COLUMN_MM, PALE, SMALL_PT, Number, panel, theme
+from eqviz.plots.training_angles import Density, draw_density
 
-Density = tuple[Number, Number] | Literal["uniform"] | None
 Floats = npt.NDArray[np.float64]
 
 _NAME = "accuracy_summary"
-_HILL = 0.16  # height of the training density, as a fraction of the Axes
 _BAND = 0.2
 _RADII_AT = 157.5  # degrees: between two spokes, where broken networks have left the rim
 
@@ -38,6 +37,7 @@ def accuracy_over_rotation(
     *,
     density: Density = None,
     networks: Sequence[Network] | None = None,
+    published: pd.DataFrame | None = None,
     chance: Number | None = None,
     legend: bool = True,
 ) -> Axes:
@@ -48,7 +48,9 @@ def accuracy_over_rotation(
     reflected inputs are left out.
 
     `density=(mean, std)` in degrees draws at the bottom, in arbitrary units, the normal density that the training
-    angles came from, wrapped around the circle; "uniform" and None draw nothing. `chance` (0 to 1) is a dotted line.
+    angles came from, wrapped around the circle; "uniform" a flat strip, "upright" a spike at 0, None nothing.
+    `published` is the table `published_comparison`: its published means stand behind the lines as pale hollow markers,
+    with their 95% intervals. `chance` (0 to 1) is a dotted line.
     For several panels in one figure, draw each with `legend=False` and name the networks once, with `legend.across`.
     Raises EqvizError for a table that lacks columns or rows, or mixes masks, groups or epochs.
 
@@ -67,7 +69,8 @@ def accuracy_over_rotation(
     ax.set(xlim=(-8, 358), ylim=(0, 104), xlabel="input rotation (degrees)", ylabel="accuracy (%)")
     ax.set_xticks([0, 90, 180, 270])
     ax.set_yticks([0, 25, 50, 75, 100])
-    extra = [*_reference(ax, chance), *_hill(ax, density), *_band_handles(table), *_grid_handles(table)]
+    known = draw_published(ax, published, styled)
+    extra = [*_reference(ax, chance), *draw_density(ax, density), *explanations(table), *known]
     if legend:
         name_lines(ax, [_end(network, table) for network in styled], extra)
     return ax
@@ -78,14 +81,17 @@ def accuracy_polar(
     summary: pd.DataFrame,
     ax: Axes | None = None,
     *,
+    density: Density = None,
     networks: Sequence[Network] | None = None,
+    published: pd.DataFrame | None = None,
     legend: bool = True,
 ) -> Axes:
     """Accuracy in % (radius) over the rotation of the input (angle), one closed line a network.
 
     The upright image is at the top and angles run counter-clockwise, as the images turn. Exact equivariance shows as
-    a figure that looks the same after a quarter turn. Lines, bands and markers are those of
-    :func:`accuracy_over_rotation`. `ax` has to be polar (`subplot_kw={"projection": "polar"}`), or EqvizError.
+    a figure that looks the same after a quarter turn. Lines, bands, markers, `density` (which grows from the centre)
+    and `published` are those of :func:`accuracy_over_rotation`. `ax` has to be polar (`subplot_kw={"projection":
+    "polar"}`), or EqvizError.
     """
     table = _unreflected(summary)
     if ax is not None and not isinstance(ax, PolarAxes):
@@ -96,20 +102,11 @@ def accuracy_polar(
         angles, mean, low, high, grid = (_closed(column) for column in _columns(network.rows(table)))
         _draw(ax, network, np.deg2rad(angles), mean, low, high, grid)
     _compass(cast(PolarAxes, ax))
+    known = draw_published(ax, published, styled)
+    extra = [*draw_density(ax, density), *explanations(table), *known]
     if legend:
-        above(ax, [*(n.handle() for n in styled), *_band_handles(table), *_grid_handles(table)], lift=0.09)
+        above(ax, [*(n.handle() for n in styled), *extra], lift=0.09)
     return ax
-
-
-def wrapped_normal(angles: Floats, mean: Number, std: Number) -> Floats:
-    """The density per degree of a normal distribution wrapped around 360 degrees, at `angles` (degrees).
-
-    >>> round(float(wrapped_normal(np.arange(0.0, 360.0), 45, 40).sum()), 6)
-    1.0
-    """
-    turns = 360.0 * np.arange(-3, 4)[:, None]
-    steps = (angles[None, :] + turns - mean) / std
-    return np.asarray(np.exp(-0.5 * steps**2).sum(axis=0) / (std * np.sqrt(2 * np.pi)))
 
 
 def _unreflected(summary: pd.DataFrame) -> pd.DataFrame:
@@ -143,19 +140,6 @@ def _draw(ax: Axes, network: Network, x: Floats, mean: Floats, low: Floats, high
     )  # fmt: skip
 
 
-def _hill(ax: Axes, density: Density) -> list[Artist]:
-    if density is None or density == "uniform":
-        return []
-    mean, std = density
-    angles = np.linspace(-8, 358, 367)
-    hill = wrapped_normal(angles, mean, std)
-    area: PolyCollection = ax.fill_between(
-        angles, _HILL * hill / hill.max(), color="#BDBDBD", linewidth=0, zorder=0.5,
-        transform=ax.get_xaxis_transform(), label=f"training angles, N({mean:g}°, {std:g}°)",
-    )  # fmt: skip
-    return [area]
-
-
 def _reference(ax: Axes, chance: Number | None) -> list[Artist]:
     if chance is None:
         return []
@@ -164,6 +148,11 @@ def _reference(ax: Axes, chance: Number | None) -> list[Artist]:
             100 * chance, color=MUTED, linestyle=":", linewidth=0.8, zorder=1, label=f"chance ({100 * chance:.3g}%)"
         )
     ]
+
+
+def explanations(table: pd.DataFrame) -> list[Artist]:
+    """What bands and large markers are, for a legend."""
+    return [*_band_handles(table), *_grid_handles(table)]
 
 
 def _band_handles(table: pd.DataFrame) -> list[Artist]:
