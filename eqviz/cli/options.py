@@ -28,8 +28,8 @@ def _not_zero(context: click.Context, option: click.Parameter, value: int) -> in
 
 
 _MEASURING = (
-    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "balanced", "epochs",
-    "device", "jobs", "imports",
+    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "balanced",
+    "published", "epochs", "device", "jobs", "imports",
 )  # fmt: skip
 """The options in `measuring`, by the names of their settings; beside them `--data-root`, there called `root`."""
 
@@ -56,6 +56,7 @@ def measuring_options(command: Command) -> Command:
             "--balanced", is_flag=True,
             help="Accuracy balanced over the classes, the mean of theirs, in summaries and figures.",
         ),
+        click.option("--published", metavar="FILE", help="Published numbers (csv) to compare with, and to draw."),
         click.option("--epochs", type=click.Choice(["last", "all"]), default="last", help="Saved epochs [last]"),
         device_option,
         click.option(

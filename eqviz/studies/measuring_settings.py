@@ -30,6 +30,7 @@ class Settings:
     balanced      sum up accuracies that are balanced over the classes: the mean of the accuracies of the classes
     batch_size    images in one forward pass
     device        cpu, cuda, mps or auto
+    published     file of published numbers to compare with, see :func:`eqviz.analysis.published.read_published`
     imports       modules that register the user's own models
 
     Raises EqvizError for values that cannot be.
@@ -51,6 +52,7 @@ class Settings:
     balanced: bool = False
     batch_size: int = 64
     device: str = "auto"
+    published: str | None = None
     imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class Settings:
             "group": None if self.group is None else named_group(self.group).name,
             "data": None if self.data is None else os.fspath(self.data),
             "root": None if self.root is None else os.fspath(self.root),
+            "published": None if self.published is None else os.fspath(self.published),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)

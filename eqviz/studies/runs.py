@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from eqviz.analysis.accuracy import QUARTER_TURNS
+from eqviz.analysis.published import read_published
 from eqviz.errors import EqvizError
 from eqviz.studies.analyses import ANALYSED, ANALYSES, Analysed, analyse_run
 from eqviz.studies.data_symmetries import DATA_SYMMETRY, run_data_symmetry
 from eqviz.studies.derived import CURVES, DERIVED
 from eqviz.studies.extensions import import_modules
-from eqviz.studies.measured_runs import Epochs, MeasuredRuns
+from eqviz.studies.measured_runs import Epochs
 from eqviz.studies.measuring import ACCURACY
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import TWIN_CKA, compare_twins, partners, twins_of
@@ -21,6 +22,7 @@ from eqviz.studies.run_folders import Run, find_runs
 from eqviz.studies.stages import STAGE_ERRORS, stage_calls, stage_rows
 from eqviz.studies.stepping import Call, OnStep, teller
 from eqviz.studies.tables_in_depth import TablesInDepth
+from eqviz.studies.tables_recorded import RecordedTables
 from eqviz.tables import conform
 
 TRAINING = "training_summary"
@@ -28,7 +30,7 @@ CURVE_LIMIT, CURVE_IMAGES = 300, 32
 """Test images for the accuracy, and through the layers, at every saved epoch."""
 
 
-class Runs(MeasuredRuns, TablesInDepth):
+class Runs(RecordedTables, TablesInDepth):
     """The runs found in a folder, and what eqviz measures of them.
 
     A sequence of `Run`; every table is a method that returns a tidy DataFrame, measured when it is first asked for
@@ -207,5 +209,7 @@ def open_runs(
             fix="check the spelling",
         )  # fmt: skip
     chosen = replace(settings or Settings(), **changes)  # type: ignore[arg-type]  # checked by Settings
+    if chosen.published is not None:
+        read_published(chosen.published)  # before anything is measured: it may be a file that cannot be read
     import_modules(chosen.imports)
     return Runs(Path(folder), find_runs(folder), chosen, epochs, jobs, on_step)

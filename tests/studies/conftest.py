@@ -11,7 +11,7 @@ import torch
 
 from eqviz.models.registry import build_model, model_group
 from eqviz.studies.recipes import parse_recipe
-from eqviz.studies.run_folders import weights_name
+from eqviz.studies.run_folders import METRIC_COLUMNS, METRICS, weights_name
 from eqviz.studies.training import train_recipe
 from eqviz.studies.weights import write_weights
 
@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def write_run_in():
-    """Writes a run folder by hand: random weights, one epoch unless told otherwise, digits as data."""
+    """Writes a run folder by hand: random weights, one epoch unless told otherwise, digits as data, some metrics."""
 
     def write(root, path, model="p4cnn", size=8, seed=0, epochs=(1,), arguments=None, **record):
         arguments = {"in_channels": 1, "classes": 10, "channels": 2} | (arguments or {})
@@ -57,6 +57,8 @@ def write_run_in():
             "seed": seed, "data": {"source": "digits"}, "normalisation": {"mean": [0.3], "std": [0.32]},
         }  # fmt: skip
         (folder / "run.toml").write_text(tomli_w.dumps(content | record))
+        rows = [f"{epoch},{1 / (1 + epoch)},0.5,{0.5 + seed / 10},0.01,1.0" for epoch in range(epochs[-1] + 1)]
+        (folder / METRICS).write_text("\n".join([",".join(METRIC_COLUMNS), *rows]) + "\n")
         return folder
 
     return write
