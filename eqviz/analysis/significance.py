@@ -17,6 +17,9 @@ ALPHA = 0.05
 FEWEST_FOR_LETTERS = 3
 """With two seeds no difference short of a gulf is significant, and everything would share its letter."""
 
+_PARTS = {"group": "group", "epoch": "number of epochs", "data": "data set", "regime": "regime"}
+"""What letters are given within, where a table has several."""
+
 Place = tuple[str, str]
 
 
@@ -58,14 +61,17 @@ def significance_caption(significance: pd.DataFrame, *, alpha: float = ALPHA) ->
     counts = significance["n_seeds"].astype(int)
     few, most = int(counts.min()), int(counts.max())
     seeds = f"{few} to {most}" if few < most else f"{most}"
+    parts = [_PARTS[key] for key in COMPARISON_KEYS if len(set(significance[key])) > 1]
+    column = " and a ".join(["Within a column", *parts])
+    pairs = f"all pairs of the column{' there' if parts else ''}"
     words = f"Accuracy in %, mean ± standard deviation over {seeds} seed{'s' if most > 1 else ''}."
     if few < FEWEST_FOR_LETTERS:
         unmarked = "are not compared" if most < FEWEST_FOR_LETTERS else "have no letter"
         words += f" Networks with fewer than {FEWEST_FOR_LETTERS} seeds {unmarked}."
     if most >= FEWEST_FOR_LETTERS:
         words += (
-            f" Within a column, networks that share a letter do not differ significantly (two-sided Welch t test over"
-            f" seeds, p-values adjusted by Holm's method over all pairs of the column, level {alpha:g})."
+            f" {column}, networks that share a letter do not differ significantly (two-sided Welch t test over seeds,"
+            f" p-values adjusted by Holm's method over {pairs}, level {alpha:g})."
             " Sharing a letter is not evidence of equality."
         )
     return words

@@ -23,6 +23,7 @@ from eqviz.report.sections import BALANCED, Tables, sections
 from eqviz.report.tables import MEASURED, accuracy_table, check_formats, chosen_tables, render, significance_table
 from eqviz.studies.derived import analyses_behind
 from eqviz.studies.runs import Runs
+from eqviz.studies.tables_recorded import PUBLISHED
 
 FIGURE_FORMATS = ("pdf", "png", "svg")
 ACCURACY_TABLE, SIGNIFICANCE_TABLE, BENCHMARK_TABLE = "accuracy_table", "significance_table", "benchmark_table"
@@ -89,8 +90,11 @@ def write_report(
 def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """These tables by name, and a remark on each analysis in depth that has no answer for any network.
 
-    Raises EqvizError for a table that has none for any network, if `strict`; else it is left out.
+    Raises EqvizError for a table that has none for any network, if `strict`; else it is left out, and in silence where
+    it needs a file that was not given.
     """
+    if tables.runs.settings.published is None and not strict:
+        names = [name for name in names if name != PUBLISHED]
     if set(names) & set(MEASURED) - {"runs", "audit", "exactness"}:
         tables.runs.measured()  # first: it is what a wrong layer or group stops
     tables.runs.analyse(analysis for name in names for analysis in analyses_behind(name))

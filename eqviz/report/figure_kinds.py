@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 
 from eqviz.report.sections import Section
 
+FIRST = "How symmetric, and how accurate"
+"""The first chapter of a page."""
+
 
 @dataclass(frozen=True)
 class FigureKind:
@@ -15,15 +18,15 @@ class FigureKind:
 
     `images` is how many images are drawn, of the first run of each network, where that is not what tables sum over.
     `over` names what may differ within one figure (`data`, `regime`, `group`): it is drawn once for all sections that
-    differ in nothing else. `applies` says whether a section has what it shows; without, it is drawn only if asked for by
-    name.
+    differ in nothing else. `applies` says whether a section has what it shows; without, it is drawn only if it is
+    asked for by name.
     """
 
     draw: Callable[[Section], "Axes | Figure"]
     title: str
     reading: str
     tables: tuple[str, ...] = ()
-    chapter: str = "How symmetric, and how accurate"
+    chapter: str = FIRST
     images: int | None = None
     over: tuple[str, ...] = ()
     applies: Callable[[Section], bool] = lambda section: True

@@ -7,11 +7,14 @@ from matplotlib.figure import Figure
 from eqviz.errors import EqvizError
 from eqviz.report.benchmark_figures import BENCHMARK_FIGURES
 from eqviz.report.figure_kinds import DrawnFigure, FigureKind
-from eqviz.report.figures_in_depth import IN_DEPTH_FIGURES
+from eqviz.report.figures_in_depth import CHAPTERS, IN_DEPTH_FIGURES
 from eqviz.report.measured_figures import MEASURED_FIGURES
 from eqviz.report.sections import Section, joined
 
-FIGURES: dict[str, FigureKind] = {**MEASURED_FIGURES, **BENCHMARK_FIGURES, **IN_DEPTH_FIGURES}
+_ALL = {**MEASURED_FIGURES, **BENCHMARK_FIGURES, **IN_DEPTH_FIGURES}
+
+FIGURES: dict[str, FigureKind] = dict(sorted(_ALL.items(), key=lambda item: CHAPTERS.index(item[1].chapter)))
+"""Chapter by chapter, as a page shows them."""
 
 
 def chosen_figures(only: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 """The figures of the analyses in depth: who breaks the symmetry, and what that means for the network."""
 
+import math
 from collections.abc import Callable
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -9,6 +11,7 @@ from eqviz.plots.attribution import explanation_equivariance
 from eqviz.plots.attribution_maps import AttributionPanel, BreakingPanel, attribution_examples, breaking_attribution
 from eqviz.plots.cka import cka_by_layer, twin_cka_by_layer
 from eqviz.plots.culprits import local_defect
+from eqviz.plots.curves import learning_curves
 from eqviz.plots.learned_action import learned_action_by_layer
 from eqviz.plots.lie_derivative import lie_derivative_by_layer
 from eqviz.plots.orbit_plane import orbits_in_plane
@@ -18,7 +21,8 @@ from eqviz.plots.probes import probe_accuracy
 from eqviz.plots.split import function_split
 from eqviz.plots.symmetry_of_data import data_symmetry, symmetry_match
 from eqviz.plots.training import breaking_over_training
-from eqviz.report.figure_kinds import FigureKind
+from eqviz.plots.training_features import MOST_BLOCKS, features_over_training
+from eqviz.report.figure_kinds import FIRST, FigureKind
 from eqviz.report.sections import Section
 from eqviz.studies.explained import breaking_example, explained_example
 
@@ -26,6 +30,8 @@ CAUSES = "Who breaks it, and does the network use it"
 EXPLANATIONS = "What explanations do"
 CONTINUOUS = "Small transformations, learned actions, geometry"
 DATA = "Data and training"
+CHAPTERS = (FIRST, CAUSES, EXPLANATIONS, CONTINUOUS, DATA)
+"""In the order in which a page has them."""
 
 _SHOWN = 3
 """Test images whose breaking is drawn as maps."""
@@ -69,6 +75,22 @@ def _data_symmetry(section: Section) -> Figure:
 
 def _symmetry_match(section: Section) -> Axes:
     return symmetry_match(section.in_depth("symmetry_match"), networks=section.networks)
+
+
+def _curves(section: Section) -> Figure:
+    table = section.in_depth("learning_curves", every_epoch=True)
+    classes = section.table("accuracy_classes")["label"].nunique()
+    return learning_curves(table, networks=section.networks, chance_loss=math.log(classes))
+
+
+def _features(section: Section) -> Figure:
+    table = section.in_depth("feature_maps", every_epoch=True)
+    held = [network for network in section.networks if len(network.rows(table))][:MOST_BLOCKS]
+    return features_over_training(pd.concat([network.rows(table) for network in held]), networks=held)
+
+
+def _several_epochs(section: Section) -> bool:
+    return any(len(run.epochs) > 1 for run, _ in section.first_runs())
 
 
 def _training(section: Section) -> Figure:
@@ -210,5 +232,26 @@ IN_DEPTH_FIGURES: dict[str, FigureKind] = {
         "images, and 32 for the breaking, unless the other tables are of all epochs too.",
         ("training_summary",),
         DATA,
+    ),
+    "learning_curves": FigureKind(
+        _curves,
+        "Loss and accuracy over training",
+        "As the runs recorded them: training loss and accuracy are means over the batches of an epoch, test accuracy "
+        "is of upright images after it. A network that cannot tell the classes apart ends at the dashed line; no image "
+        "was run.",
+        ("learning_curves",),
+        DATA,
+    ),
+    "features_over_training": FigureKind(
+        _features,
+        "One layer on an image and on its moved copy, over training",
+        "The first layer that subsamples: its filter where it has one, a feature map f(x), the map of the moved image "
+        "moved back, and their difference, white where the layer is equivariant. Maps of features share a scale in "
+        "each row, differences in the whole figure. Shown is the channel that has the most energy in the end, of at "
+        "most three networks.",
+        ("feature_maps",),
+        DATA,
+        images=1,
+        applies=_several_epochs,
     ),
 }

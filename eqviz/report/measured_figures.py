@@ -1,7 +1,5 @@
 """The figures of how symmetric and how accurate the networks are."""
 
-import re
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,10 +11,12 @@ from eqviz.plots.features import FeaturePanel, aligned_features
 from eqviz.plots.layers import breaking_by_layer
 from eqviz.plots.overview import accuracy_overview
 from eqviz.plots.predictions import predicted_and_measured
+from eqviz.plots.regimes import accuracy_by_regime, accuracy_by_regime_polar
 from eqviz.plots.rotation import accuracy_over_rotation, accuracy_polar
 from eqviz.plots.sampling import sampling_grid
 from eqviz.plots.spectrum import isotypic_spectrum
 from eqviz.plots.subgroups import surviving_subgroups
+from eqviz.plots.training_angles import Density, density
 from eqviz.report.figure_kinds import FigureKind
 from eqviz.report.sampling import sampled_grids
 from eqviz.report.sections import Section
@@ -24,12 +24,33 @@ from eqviz.studies.examples import Example
 
 
 def _rotation(section: Section) -> Axes:
-    summary = section.table("accuracy_summary")
-    return accuracy_over_rotation(summary, density=density(section.regime), networks=section.networks)
+    summary, shape = section.table("accuracy_summary"), _biased(section.regime)
+    return accuracy_over_rotation(summary, density=shape, networks=section.networks, published=section.published)
 
 
 def _polar(section: Section) -> Axes:
-    return accuracy_polar(section.table("accuracy_summary"), networks=section.networks)
+    summary, shape = section.table("accuracy_summary"), _biased(section.regime)
+    return accuracy_polar(summary, density=shape, networks=section.networks, published=section.published)
+
+
+def _biased(regime: str) -> Density:
+    """The density of training angles where it says more than the name of the regime."""
+    shape = density(regime)
+    return shape if isinstance(shape, tuple) else None
+
+
+def _by_regime(section: Section) -> Figure:
+    summary = section.table("accuracy_summary")
+    return accuracy_by_regime(summary, networks=section.networks, published=section.published)
+
+
+def _by_regime_polar(section: Section) -> Figure:
+    summary = section.table("accuracy_summary")
+    return accuracy_by_regime_polar(summary, networks=section.networks, published=section.published)
+
+
+def _several_regimes(section: Section) -> bool:
+    return len(section.regimes) > 1
 
 
 def _overview(section: Section) -> Figure:
@@ -105,16 +126,6 @@ def feature_layer(section: Section) -> str:
     )  # fmt: skip
 
 
-def density(regime: str) -> tuple[float, float] | None:
-    """Mean and standard deviation in degrees of a training regime such as `N(45, 20)`; None for others.
-
-    >>> density("N(45, 20)"), density("upright")
-    ((45.0, 20.0), None)
-    """
-    found = re.match(r"N\((-?\d+\.?\d*), (\d+\.?\d*)\)", regime)
-    return (float(found[1]), float(found[2])) if found else None
-
-
 MEASURED_FIGURES: dict[str, FigureKind] = {
     "accuracy_overview": FigureKind(
         _overview,
@@ -132,6 +143,22 @@ MEASURED_FIGURES: dict[str, FigureKind] = {
         "Accuracy over the rotation of the input, polar",
         "The same numbers around the circle: upright at the top, counter-clockwise. A symmetric network draws a figure "
         "with four-fold symmetry.",
+    ),
+    "accuracy_by_regime": FigureKind(
+        _by_regime,
+        "Accuracy over rotation, by training regime",
+        "The same networks, trained at other angles: the pale area in each panel is the density of the angles by which "
+        "its training images were turned. A network that is not exactly equivariant is good near these and worse on "
+        "the opposite side.",
+        over=("regime",),
+        applies=_several_regimes,
+    ),
+    "accuracy_by_regime_polar": FigureKind(
+        _by_regime_polar,
+        "Accuracy over rotation, by training regime, polar",
+        "The same numbers around the circle; the density of training angles grows from the centre.",
+        over=("regime",),
+        applies=_several_regimes,
     ),
     "sampling_grid": FigureKind(
         _sampling,

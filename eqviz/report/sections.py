@@ -16,6 +16,7 @@ from eqviz.studies.examples import Example, feature_example
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
 from eqviz.studies.runs import Runs
+from eqviz.studies.tables_recorded import PUBLISHED
 
 DRAWN_KINDS = ("convolution", "pooling", "block", "output")
 """Kinds of layers that figures show; normalisation and activations in between are in the tables."""
@@ -30,6 +31,9 @@ BALANCED = "Accuracy is balanced over the classes: the mean of the accuracies of
 
 _SUMMED_UP = ("training_summary", "symmetry_match")
 """Tables in depth with accuracies of the table `accuracy`, which may be balanced; others measure their own."""
+
+OVER_ANGLES = ("accuracy_over_rotation", "accuracy_polar", "accuracy_by_regime", "accuracy_by_regime_polar")
+"""Figures that show published accuracies too, where there are some."""
 
 Key = tuple[str, str, str]
 
@@ -162,6 +166,17 @@ class Section:
         mine = runs[runs["run"] == run]
         return network_label(str(mine["model"].iloc[0]), mine["input_size"].tolist()[0])
 
+    @property
+    def published(self) -> pd.DataFrame | None:
+        """What was published of its networks, as the table `published_comparison`; None where nothing is known."""
+        if self.settings.published is None:
+            return None
+        try:
+            rows = self.in_depth(PUBLISHED)
+        except EqvizError:  # no network of the whole folder: where the table itself is asked for, it says so
+            return None
+        return rows if len(rows) else None
+
     def in_depth(self, name: str, *, every_epoch: bool = False) -> pd.DataFrame:
         """The rows of a table in depth that are about the networks of this section, at their last epochs.
 
@@ -207,6 +222,9 @@ class Section:
             intervals = self.table("accuracy_summary")["interval"].dropna()
             bands = f"Bands and bars: {intervals.iloc[0]} (none for one seed). " if len(intervals) else ""
             parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
+            if figure in OVER_ANGLES and (known := self.published) is not None:
+                sources = "; ".join(dict.fromkeys(known["source"]))
+                parts.append(f"Pale hollow markers: published means with 95% t intervals ({sources}).")
             parts += [BALANCED] if self.settings.balanced else []
         groups = " and ".join(self._parts(2))
         return " ".join([*parts, f"Group {groups}; {self._computed(set(rows['run']))}{self._masked}."])

@@ -8,8 +8,9 @@ import pandas as pd
 from eqviz.analysis.significance import significance_by_metric, significance_caption
 from eqviz.errors import EqvizError
 from eqviz.plots.labels import network_label
+from eqviz.plots.regimes import in_order
 from eqviz.report.latex import latex_table, marked
-from eqviz.tables import MODEL_KEYS
+from eqviz.tables import COMPARISON_KEYS, MODEL_KEYS
 
 MEASURED = (
     "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
@@ -23,8 +24,9 @@ IN_DEPTH = (
     "function_split_summary", "probes", "probes_summary", "attribution", "attribution_summary", "breaking_attribution",
     "lie_derivative", "lie_derivative_summary", "learned_action", "learned_action_summary", "orbit_plane", "cka",
     "cka_summary", "twin_cka", "twin_cka_summary", "stage_errors", "stage_errors_summary", "orientation_selectivity",
-    "orientation_selectivity_summary", "data_symmetry", "data_symmetry_summary", "symmetry_match", "training_summary",
-    "comparisons", "significance", "findings",
+    "orientation_selectivity_summary",
+    "data_symmetry", "data_symmetry_summary", "symmetry_match", "training_summary", "learning_curves", "feature_maps",
+    "published_comparison", "comparisons", "significance", "findings",
 )  # fmt: skip
 """Tables of the analyses in depth: causes, consequences and evidence. They can be chosen one by one."""
 
@@ -74,14 +76,37 @@ def _shown(mean: float, low: float, high: float) -> str:
 def significance_table(significance: pd.DataFrame) -> pd.DataFrame:
     """What differs between networks as a paper prints it: a row a network, a column a metric, `98.7 ± 0.2 ab` in %.
 
-    `.attrs["caption"]` says what the letters mean, by which test and over how many seeds.
+    Columns of keys are those in which rows differ, such as the regime; `.attrs["caption"]` says the others, what the
+    metrics are, what the letters mean, by which test and over how many seeds.
     """
     wide = significance_by_metric(significance)
     labels = [network_label(model, size) for model, size in zip(wide["model"], wide["input_size"], strict=True)]
-    table = wide.drop(columns=["model", "input_size"])
-    table.insert(0, "network", labels)
-    table.attrs["caption"] = significance_caption(significance)
+    telling = [key for key in COMPARISON_KEYS if len(set(wide[key])) > 1]
+    orders = {key: list(dict.fromkeys(wide[key])) for key in telling} | {"regime": in_order(wide["regime"])}
+    keys = wide[telling].to_dict("records")
+    places = [[orders[key].index(row[key]) for key in telling] for row in keys]
+    together = sorted(range(len(wide)), key=places.__getitem__)  # networks that are compared
+    wide = wide.assign(network=labels).iloc[together]
+    same = [f"{key} {wide[key].iloc[0]}" for key in COMPARISON_KEYS if key not in telling]
+    metrics = [name for name in wide.columns if name not in (*MODEL_KEYS, "network")]
+    table = wide[[*telling, "network", *metrics]].rename(columns=METRIC_NAMES).reset_index(drop=True)
+    words = [significance_caption(significance), METRIC_WORDS, f"Of all rows: {', '.join(same)}." if same else ""]
+    table.attrs["caption"] = " ".join(filter(None, words))
     return table
+
+
+METRIC_NAMES = {
+    **{f"accuracy at {angle} degrees": f"{angle}°" for angle in (0, 90, 180, 270)},
+    "accuracy, mean over the quarter turns": "mean, exact",
+    "accuracy, mean over interpolated angles": "mean, interpolated",
+}
+"""Short heads for the metrics of the table `significance`."""
+
+METRIC_WORDS = (
+    "Columns are rotations of the input; mean, exact: over the four quarter turns, which only move pixels; mean, "
+    "interpolated: over all other angles."
+)
+"""What these heads mean."""
 
 
 def to_csv(table: pd.DataFrame, digits: int | None = None) -> str:

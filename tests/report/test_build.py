@@ -6,8 +6,8 @@ import pytest
 
 from eqviz.errors import EqvizError
 from eqviz.report import build
-from eqviz.report.build import writable_folder, write_report, write_tables
-from eqviz.report.measured_figures import density
+from eqviz.report.build import _contents, make_tables, writable_folder, write_report, write_tables
+from eqviz.report.sections import Tables, sections
 from eqviz.studies.provenance import code_fingerprint, file_fingerprint, version
 from eqviz.studies.runs import open_runs
 
@@ -61,17 +61,6 @@ def test_asking_whether_a_folder_can_be_written_to_leaves_nothing(tmp_path):
     assert not list((tmp_path / "c").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("regime", "shape"),
-    [
-        ("N(45, 20)", (45.0, 20.0)), ("N(-22.5, 5), quarter turns", (-22.5, 5.0)), ("upright", None), ("N(x", None),
-        ("N(, )", None), ("", None),
-    ],
-)  # fmt: skip
-def test_the_density_of_a_training_regime(regime, shape):
-    assert density(regime) == shape
-
-
 def test_a_figure_that_the_networks_do_not_allow_is_left_out_and_named(study, tmp_path):
     still = open_runs(study / "p4cnn-8-seed0", limit=20, orbit_images=2, device="cpu", group="C1")
     told = []
@@ -81,6 +70,24 @@ def test_a_figure_that_the_networks_do_not_allow_is_left_out_and_named(study, tm
     assert "breaking_by_layer.png" in names
     assert any(remark.startswith("Left out: aligned_features") for remark in told)
     assert "Left out: aligned_features" in (tmp_path / "index.html").read_text()
+
+
+def test_published_numbers_are_drawn_and_their_source_is_named(report):
+    captions = {one["file"]: one["caption"] for one in json.loads((report / "provenance.json").read_text())["figures"]}
+    drawn = {name for name, caption in captions.items() if "published means with 95% t intervals (A paper)" in caption}
+    assert drawn == {"accuracy_over_rotation", "accuracy_polar"}
+    assert "mean of 36 angles" in (report / "tables/published_comparison.md").read_text()
+
+
+def test_without_a_file_of_published_numbers_nothing_is_said_of_them_unless_asked(study):
+    told = []
+    few = open_runs(study / "p4cnn-8-seed0", limit=10, orbit_images=2, layers="pool", angles=(0.0,), device="cpu")
+    (section,) = sections(Tables(few))
+    assert section.published is None
+    contents, remarks = _contents(Tables(few), ("runs", "published_comparison"), strict=False)
+    assert (list(contents), remarks) == (["runs"], [])
+    with pytest.raises(EqvizError, match="give one with --published FILE"):
+        make_tables(few, only=["published_comparison"], on_work=told.append)
 
 
 def test_a_run_that_stopped_early_is_named(spoilt, tmp_path):

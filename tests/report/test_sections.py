@@ -116,3 +116,13 @@ def test_a_figure_of_several_sections_is_drawn_once_and_none_where_it_does_not_a
     assert plan() == [("own", "-upright"), ("all", ""), ("own", "-N_45_20")]
     assert plan(["never"]) == [("never", "-upright"), ("never", "-N_45_20")]
     assert FIGURES["symmetry_match"].over == ("data", "regime")
+
+
+def test_regimes_are_drawn_side_by_side_in_one_figure(runs, tmp_path):
+    names = ["accuracy_by_regime", "accuracy_by_regime_polar"]
+    two = Several(runs, CHANGES[:2])
+    write_report(two, tmp_path, only=names, formats=["png"], table_formats=["csv"])
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(names)  # once, not once a regime
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("training: upright; N(45, 20).") == 2
+    assert page.count("published means with 95% t intervals (A paper)") == 2

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eqviz.analysis.significance import significance
 from eqviz.errors import EqvizError
-from eqviz.report.tables import TABLES, accuracy_table, render, to_csv, to_latex, to_markdown
+from eqviz.report.tables import TABLES, accuracy_table, render, significance_table, to_csv, to_latex, to_markdown
 
 AWKWARD = pd.DataFrame(
     {"a_b": ["50% & more_or_less #1 $x$ {y} ~ ^ \\", "p|q"], "n": [3, 4], "x": [0.123456789012345, np.nan],
@@ -95,7 +96,40 @@ def test_a_caption_stands_with_the_table_for_reading_and_not_in_the_numbers():
 def test_the_table_of_significance_says_what_its_letters_mean(report):
     text = (report / "tables/significance_table.md").read_text()
     assert "P4 CNN, 8 px" in text
-    assert "accuracy at 0 degrees" in text
+    assert "0°" in text.splitlines()[0]
+    assert "Accuracy in %" in text.splitlines()[-1]
     assert "2 seeds" in text.splitlines()[-1]  # too few to be compared, and it says so
     assert "are not compared" in text.splitlines()[-1]
     assert "are not compared" in (report / "index.html").read_text()
+
+
+def test_the_table_of_significance_of_four_regimes_keeps_together_what_is_compared():
+    rng = np.random.default_rng(0)
+    regimes = ("uniform", "N(45, 40)", "upright", "N(45, 20)")
+    rows = [
+        {"run": f"{size}-{regime}-{seed}", "model": "p4cnn", "input_size": size, "group": "C4", "seed": seed}
+        | {"epoch": 9, "data": "mnist", "regime": regime, "angle": float(angle), "grid": angle % 90 == 0}
+        | {"reflected": False, "mask": False, "fill": 0.0, "balanced_accuracy": 0.5, "n": 9}
+        | {"accuracy": size / 30 - 0.01 * rng.random()}
+        for size in (27, 28) for regime in regimes for seed in range(3) for angle in (0, 45, 90, 180, 270)
+    ]  # fmt: skip
+    table = significance_table(significance(pd.DataFrame(rows)))
+    assert list(table.columns) == [
+        "regime",
+        "network",
+        "0°",
+        "90°",
+        "180°",
+        "270°",
+        "mean, exact",
+        "mean, interpolated",
+    ]
+    assert table["regime"].tolist() == [
+        "upright", "upright", "N(45, 20)", "N(45, 20)", "N(45, 40)", "N(45, 40)", "uniform", "uniform",
+    ]  # fmt: skip
+    assert table["network"].tolist() == 4 * ["P4 CNN, 27 px", "P4 CNN, 28 px"]
+    assert all(cell.endswith(" b") for cell in table.loc[table["network"] == "P4 CNN, 27 px", "0°"])
+    for text in (to_markdown(table), to_latex(table)):
+        assert "Within a column and a regime, networks that share a letter" in text
+        assert "over all pairs of the column there" in text
+        assert "Of all rows: group C4, epoch 9, data mnist." in text
