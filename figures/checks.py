@@ -11,7 +11,7 @@ import pandas as pd
 from paper import LN2
 from reading import NoTableError, Results, fullest
 
-from eqviz.plots.labels import network_label
+from eqviz.plots.labels import model_label
 
 EXACT, APPROXIMATE = 28, (27, 29)
 POINT = 0.01
@@ -52,9 +52,9 @@ def _learned(result: Results, model: str, data: str, copy: str) -> Finding:
     first, last = rows.iloc[0], rows.iloc[-1]
     return Finding(
         bool(last["highest"] < LN2 / 2),
-        f"a {network_label(model, 32)} learns to tell a picture from its {copy} copy: the loss falls from "
-        f"{first['mean']:.2f} to {last['mean']:.3f} in {int(last['epoch'])} steps, in every seed below "
-        f"{last['highest']:.3f} ({seeds(rows)}); guessing costs ln 2 = {LN2:.4f}.",
+        f"a {model_label(model)} at 32 pixels learns to tell a picture from its {copy} copy: the loss falls from "
+        f"{first['mean']:.2f} to {last['mean']:.3f} in {int(last['epoch'])} steps, to at most {last['highest']:.3f} in "
+        f"every one of {seeds(rows)}; guessing costs ln 2 = {LN2:.4f}.",
     )
 
 
@@ -63,8 +63,8 @@ def _not_learned(result: Results, model: str, size: int, data: str, copy: str) -
     lowest = float(rows["lowest"].min())
     return Finding(
         lowest > LN2 - 1e-5,  # float32 rounds a loss of 0.7 to 6e-8, the table to six digits
-        f"a {network_label(model, size)} does not: in {int(rows['epoch'].max())} steps the loss of telling the {copy} "
-        f"copy never falls below {lowest:.4f} in any of {seeds(rows)}.",
+        f"a {model_label(model)} at {size} pixels does not: in {int(rows['epoch'].max())} steps the loss of telling "
+        f"the {copy} copy never falls below {lowest:.4f} in any of {seeds(rows)}.",
     )
 
 
@@ -181,7 +181,7 @@ def approximate_networks_lose_what_they_did_not_see(result: Results) -> Finding:
 
 def the_difference_is_significant(result: Results) -> Finding:
     """Welch's test at 180 degrees, corrected for the number of comparisons (Holm)."""
-    rows = result.table("comparisons", "regime == 'upright' and metric == '180°'")
+    rows = result.table("comparisons", "regime == 'upright' and metric == 'accuracy at 180 degrees'")
     pairs = rows[(rows["model_a"] == "p4cnn") & (rows["model_b"] == "p4cnn")]
     mine = pairs[(pairs["input_size_a"] == EXACT) | (pairs["input_size_b"] == EXACT)]
     return Finding(

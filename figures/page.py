@@ -56,12 +56,15 @@ def _claim(claim: Claim, found: Mapping[str, Results]) -> str:
     """A claim, what was shown of it and what was not."""
     lines = []
     for slug, check in claim.checks:
+        if slug not in found:
+            continue
+        place = f"([{slug[:2]}](#{anchor(slug)}))"
         try:
             finding = check(found[slug])
-        except (KeyError, NoTableError):
+        except NoTableError as missing:
+            lines.append(f"- **not computed** {place}: {missing}")
             continue
-        sign = "shown" if finding.holds else "**not shown**"
-        lines.append(f"- {sign} ([{slug[:2]}](#{anchor(slug)})): {finding.sentence}")
+        lines.append(f"- {'shown' if finding.holds else '**not shown**'} {place}: {finding.sentence}")
     left = f"- not shown here: {claim.left}"
     return "\n".join([f"**{claim.name}. {claim.text}**\n", *(lines or ["- no results yet"]), left, ""])
 

@@ -87,10 +87,6 @@ ROTATION = Experiment(
             "layer the turn cannot be read.", where="regime == 'upright'",
         ),
         Entry(
-            "breaking_over_training", "training_summary", "Breaking over training, trained upright",
-            "The hollow marker at epoch 0 is the untrained network.", every_epoch=True, where="regime == 'upright'",
-        ),
-        Entry(
             "symmetry_match", "symmetry_match", "Symmetry of the data and of the networks, all regimes",
             "Breaking at the output of every run beside the symmetry of the digits as its regime turned them.",
         ),

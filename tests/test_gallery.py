@@ -215,6 +215,35 @@ def test_benchmarks_are_compared_size_by_size_with_the_usual_head(tmp_path, beat
     assert checks.approximate_p4_loses_on_benchmarks(result).holds is beaten
 
 
+@pytest.mark.parametrize(("p_value", "significant"), [(0.001, True), (0.2, False)])
+def test_both_misfitting_sizes_have_to_differ_significantly(tmp_path, p_value, significant):
+    rows = [
+        {"group": "C4", "epoch": 16, "data": "mnist", "regime": "upright", "metric": "accuracy at 180 degrees"}
+        | {"model_a": "p4cnn", "input_size_a": a, "model_b": "p4cnn", "input_size_b": b, "p_welch_holm": p}
+        | {"family_size": 6}
+        for a, b, p in ((27, 28, 1e-6), (28, 29, p_value), (27, 29, 0.9))
+    ]  # fmt: skip
+    assert checks.the_difference_is_significant(write(tmp_path, "comparisons", rows)).holds is significant
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_one_pixel_decides_only_where_exact_sizes_are_exact(tmp_path, broken):
+    networks = [
+        KEYS | {"model": "p4cnn", "input_size": size, "regime": regime, "breaking_fraction": 1e-14 if size == 28 else 0.1}
+        | {"exact": "yes" if size == 28 and not (broken and regime == "uniform") else "no"}
+        for size in (27, 28, 29) for regime in ("upright", "uniform")
+    ]  # fmt: skip
+    assert checks.one_pixel_decides_on_mnist(write(tmp_path, "networks", networks)).holds is not broken
+    stages = [
+        KEYS | {"model": "p4resnet44", "input_size": size, "regime": "upright", "mask": False, "layer": layer}
+        | {"measure": "breaking_fraction", "mean": value, "lowest": value, "highest": value}
+        for layer in ("conv1", "layers.1", "(output)")
+        for size, value in ((32, 0.1), (33, 0.01 if broken and layer == "layers.1" else 1e-13))
+    ]  # fmt: skip
+    result = write(tmp_path, "stage_errors_summary", stages)
+    assert checks.one_pixel_decides_in_a_deep_network(result).holds is not broken
+
+
 def test_tables_are_read_with_the_types_they_were_written_with(tmp_path):
     written = pd.DataFrame(
         {"n": [1, 2], "x": [0.5, float("nan")], "survives": [True, pd.NA], "kernel": ["2", ""], "layer": ["a", "b"]}
