@@ -229,8 +229,9 @@ def test_both_misfitting_sizes_have_to_differ_significantly(tmp_path, p_value, s
 @pytest.mark.parametrize("broken", [False, True])
 def test_one_pixel_decides_only_where_exact_sizes_are_exact(tmp_path, broken):
     networks = [
-        KEYS | {"model": "p4cnn", "input_size": size, "regime": regime, "breaking_fraction": 1e-14 if size == 28 else 0.1}
+        KEYS | {"model": "p4cnn", "input_size": size, "regime": regime}
         | {"exact": "yes" if size == 28 and not (broken and regime == "uniform") else "no"}
+        | {"breaking_fraction": 1e-14 if size == 28 else 0.1}
         for size in (27, 28, 29) for regime in ("upright", "uniform")
     ]  # fmt: skip
     assert checks.one_pixel_decides_on_mnist(write(tmp_path, "networks", networks)).holds is not broken
