@@ -64,6 +64,7 @@ $(RESULTS): results-%: $(VENV)/.demo-installed
 	$(BIN)/eqviz tables $(checkpoints) -o figures/$(slug) --digits 6 --jobs $(JOBS) $(data) \
 	    $(OPTIONS_$*) $(MORE) $(addprefix --only ,$(TABLES_$*))
 	rm -f figures/$(slug)/tables/*.csv.gz
+	find figures/$(slug)/tables -name '*.md' ! -name '*_table.md' -delete -o -name '*.tex' ! -name '*_table.tex' -delete
 	find figures/$(slug)/tables -name '*.csv' -size +200k -exec gzip -9nf {} +
 
 recipe = $(or $(RECIPE_$*),$(wildcard analyses/$*_*.toml),$(error no recipe analyses/$*_*.toml))
@@ -93,7 +94,9 @@ TABLES_03 := runs networks accuracy_overview stage_errors_summary equivariance_s
 TABLES_04 := runs networks accuracy_overview benchmarks accuracy_by_images significance learning_curves
 TABLES_05 := runs networks accuracy_overview benchmarks equivariance_summary exactness learning_curves
 # Cells are of unequally frequent kinds.
-OPTIONS_03 := --balanced
+OPTIONS_03 := --balanced --every 90
+OPTIONS_04 := --every 90 --orbit-images 32
+OPTIONS_05 := --every 90
 # Grey corners (0 after normalisation), as published. The paper tests on 60,000 digits, for hours: MORE='--limit 60000'.
 OPTIONS_02 := --fill 0.1308 --limit 1000 --analysis-images 48 --layers 'conv*,pool,*_pool' \
 	--published analyses/published/02_mnist_rotation.csv

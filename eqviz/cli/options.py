@@ -27,8 +27,16 @@ def _not_zero(context: click.Context, option: click.Parameter, value: int) -> in
     return value
 
 
+_EVERY = ("10", "30", "90")
+"""Degrees that lead through all four quarter turns."""
+
+
+def _angles(context: click.Context, option: click.Parameter, value: str) -> tuple[float, ...]:
+    return tuple(float(angle) for angle in range(0, 360, int(value)))
+
+
 _MEASURING = (
-    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "fill", "mask", "balanced",
+    "group", "data", "limit", "orbit_images", "analysis_images", "layers", "angles", "fill", "mask", "balanced",
     "published", "epochs", "device", "jobs", "imports",
 )  # fmt: skip
 """The options in `measuring`, by the names of their settings; beside them `--data-root`, there called `root`."""
@@ -47,6 +55,10 @@ def measuring_options(command: Command) -> Command:
             help="Images for each analysis in depth, such as patching or probes [each its own number]",
         ),
         click.option("--layers", metavar="GLOB", default="*", help="Layers to follow, such as 'conv*,pool' [*]"),
+        click.option(
+            "--every", "angles", metavar="DEG", type=click.Choice(list(_EVERY)), default="10", callback=_angles,
+            help="Degrees between the rotations that the accuracy is measured at: 10, 30 or 90 [10]",
+        ),
         click.option(
             "--fill", metavar="V", type=click.FloatRange(0, 1), default=0.0,
             help="What turns in from outside a rotated picture, 0 black to 1 white [0]",

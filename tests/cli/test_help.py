@@ -15,11 +15,11 @@ from eqviz.report.tables import TABLES
 COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "list")
 MEASURING = (
     "--group", "--data", "--data-root", "--limit", "--orbit-images", "--analysis-images", "--layers", "--fill",
-    "--mask", "--balanced", "--epochs", "--device", "--jobs", "--import",
+    "--every", "--mask", "--balanced", "--published", "--epochs", "--device", "--jobs", "--import",
 )  # fmt: skip
 OPTIONS = {
     "demo": {"--output"},
-    "train": {"--output", "--preset", "--data-root", "--resume", "--device", "--jobs", "--import"},
+    "train": {"--output", "--preset", "--data-root", "--resume", "--device", "--devices", "--workers", "--jobs", "--import"},
     "runs": {"--import"},
     "audit": {
         "--input-size", "--group", "--sizes", "--verify", "--fix", "--infer-fields", "--channels", "--epoch", "--set",
@@ -27,7 +27,7 @@ OPTIONS = {
     },
     "analyse": {"--output", "--only", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},
-    "tables": {"--output", "--only", "--format", *MEASURING},
+    "tables": {"--output", "--only", "--format", "--digits", *MEASURING},
     "list": set(),
 }  # fmt: skip
 
