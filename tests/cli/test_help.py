@@ -19,7 +19,9 @@ MEASURING = (
 )  # fmt: skip
 OPTIONS = {
     "demo": {"--output"},
-    "train": {"--output", "--preset", "--data-root", "--resume", "--device", "--devices", "--workers", "--jobs", "--import"},
+    "train": {
+        "--output", "--preset", "--data-root", "--resume", "--device", "--devices", "--workers", "--jobs", "--import",
+    },
     "runs": {"--import"},
     "audit": {
         "--input-size", "--group", "--sizes", "--verify", "--fix", "--infer-fields", "--channels", "--epoch", "--set",
