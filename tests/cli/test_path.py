@@ -181,7 +181,7 @@ def test_several_jobs_give_the_same_tables(eqviz, few, study, spoilt, tmp_path):
         together = eqviz("tables", spoilt, *few, "--format", "csv", "-o", tmp_path / "b", "--jobs", "2")
     assert (eqviz(*alone).status, together.status) == (0, 0)
     assert "[1/1] p4cnn-9-seed0, epoch 1: measured" in together.err
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a/tables") == contents(tmp_path / "b/tables")
 
 
 def test_a_model_of_the_users_own_comes_with_import(eqviz, quick, spoilt, tmp_path, monkeypatch):
