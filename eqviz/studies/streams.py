@@ -27,6 +27,15 @@ def stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """Put torch's global random state back as it was when the block ends, on the CPU and on every CUDA device."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
+    """Put torch's global random state back as it was when the block ends, on the CPU and on every CUDA device.
+
+    CUDA that nobody has used yet is not started for it, because forked processes could not use it then; afterwards it
+    has the seed of the CPU, as it had before.
+    """
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if started else ()):
+            yield
+    finally:
+        if not started:
+            torch.cuda.manual_seed_all(torch.initial_seed())

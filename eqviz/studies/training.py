@@ -49,7 +49,7 @@ def train_recipe(
     specs = recipe.expand()
     folder = Path(folder)
     _check_folder(folder)
-    _check_all(recipe, specs, folder, resume)
+    _check_all(recipe, specs, folder, resume, devices)
     _make_folder(folder)
     if jobs == 1:
         for place, spec in enumerate(specs, 1):
@@ -88,7 +88,7 @@ def _make_folder(folder: Path) -> None:
         ) from None  # fmt: skip
 
 
-def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume: bool) -> None:
+def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume: bool, devices: int) -> None:
     """Everything that could stop a later run, before the first one starts: data, models, folders."""
     checked: dict[object, TrainingData] = {}
     for spec in specs:
@@ -97,6 +97,7 @@ def _check_all(recipe: Recipe, specs: tuple[RunSpec, ...], folder: Path, resume:
             if needed not in checked:
                 checked = {needed: prepare(spec)}  # one data set in memory at a time
             _check_model(spec, checked[needed])
+            _check_shares(spec, checked[needed], devices)
         open_run(spec, folder / spec.name, resume=resume)
 
 
@@ -123,6 +124,16 @@ def _check_model(spec: RunSpec, data: TrainingData) -> None:
         raise EqvizError(
             about, expected=f"scores of shape (2, {data.classes})", found=str(found), fix="check the model's arguments"
         )
+
+
+def _check_shares(spec: RunSpec, data: TrainingData, devices: int) -> None:
+    """Several devices need two images each of every batch: batch norm cannot learn from one."""
+    held = min(spec.training.batch_size, data.count)
+    if devices > 1 and held < 2 * devices:
+        raise EqvizError(
+            "devices", expected=f"batches of {2 * devices} images or more, two for each of {devices} devices",
+            found=f"{held} in run {spec.name}", fix="lower the number of devices or raise batch_size",
+        )  # fmt: skip
 
 
 def _train_quietly(recipe: Recipe, spec: RunSpec, folder: Path, placement: Placement) -> Progress:

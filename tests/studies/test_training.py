@@ -116,6 +116,14 @@ def test_what_goes_wrong_on_one_of_two_devices_is_one_line(tiny, tmp_path):
         train_recipe(recipe(tiny), tmp_path / "b", device="cpu", devices=2, jobs=2)
 
 
+@pytest.mark.parametrize(("table", "key"), [("training", "batch_size"), ("data", "train_limit")])
+def test_several_devices_need_two_images_each_of_a_batch(tiny, tmp_path, table, key):
+    tiny[table][key] = 3
+    with pytest.raises(EqvizError, match=r"devices: expected batches of 4 images or more.*found 3 in run"):
+        train_recipe(parse_recipe(tiny, "tiny.toml"), tmp_path / "runs", device="cpu", devices=2)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_pictures_that_stay_in_files_are_trained_on(tiny, tmp_path):
     tiny["data"] = {"source": "imagenet", "root": str(tmp_path), "train_limit": 8}
     tiny["training"] |= {"batch_size": 4, "epochs": 1}

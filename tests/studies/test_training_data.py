@@ -81,6 +81,18 @@ def test_own_randomness_puts_the_state_back():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_own_randomness_does_not_start_cuda_which_forked_processes_could_not_use_then(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: pytest.fail("CUDA was started"))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.initial_seed()
+    with own_randomness():
+        torch.manual_seed(before + 1)
+    assert seeded == [before + 1, before]
+
+
 def test_prepare_normalises_by_the_training_images(tiny):
     recipe = parse_recipe(tiny, "tiny.toml")
     data = prepare(recipe.expand()[0])
