@@ -112,12 +112,15 @@ def test_the_page_is_that_of_the_committed_tables(found):
     assert [link for link in links if "://" not in link and not (FOLDER / link).exists()] == []
 
 
-@pytest.mark.parametrize("entry", gallery.EXPERIMENTS[0].figures, ids=lambda entry: entry.name)
-def test_text_can_be_read_at_the_printed_size(entry, found):
+DRAWN = [(one.slug, entry) for one in EXPERIMENTS for entry in one.figures]
+
+
+@pytest.mark.parametrize(("slug", "entry"), DRAWN, ids=[f"{slug}-{entry.name}" for slug, entry in DRAWN])
+def test_text_can_be_read_at_the_printed_size(slug, entry, found):
     try:
-        made = entry.figure(found["00_demo"], gallery.styles(found))
+        made = entry.figure(found[slug], gallery.styles(found))
     except NoTableError:
-        assert WITHOUT_RECORD
+        assert slug in WITHOUT_RECORD
         return
     made.draw_without_rendering()
     assert round(25.4 * made.get_figwidth()) in (85, 178)  # one column of a page, or two
@@ -200,6 +203,14 @@ def test_thresholds_on_mnist_hold_and_fail(tmp_path, worse):
     assert checks.enough_digits_and_seeds(result).holds
 
 
+@pytest.mark.parametrize("lost", [{"angle": 130.0}, {"input_size": 27}])
+def test_every_angle_of_every_size_has_to_be_measured(tmp_path, lost):
+    ((key, value),) = lost.items()
+    rows = [row for row in turned("uniform", lambda angle: 0.9, lambda angle: 0.9) if row[key] != value]
+    with pytest.raises(NoTableError, match="at 36 angles"):
+        checks.uniform_rotations_make_them_alike(write(tmp_path, "accuracy_summary", rows))
+
+
 @pytest.mark.parametrize("beaten", [True, False])
 def test_benchmarks_are_compared_size_by_size_with_the_usual_head(tmp_path, beaten):
     rows = [
@@ -215,12 +226,15 @@ def test_benchmarks_are_compared_size_by_size_with_the_usual_head(tmp_path, beat
     assert checks.approximate_p4_loses_on_benchmarks(result).holds is beaten
 
 
-@pytest.mark.parametrize(("p_value", "significant"), [(0.001, True), (0.2, False)])
-def test_both_misfitting_sizes_have_to_differ_significantly(tmp_path, p_value, significant):
+@pytest.mark.parametrize(
+    ("p_value", "lower", "significant"), [(0.001, 0.6, True), (0.2, 0.6, False), (0.001, 0.99, False)]
+)
+def test_both_misfitting_sizes_have_to_lose_significantly(tmp_path, p_value, lower, significant):
+    means = {27: 0.5, 28: 0.9, 29: lower}
     rows = [
         {"group": "C4", "epoch": 16, "data": "mnist", "regime": "upright", "metric": "accuracy at 180 degrees"}
         | {"model_a": "p4cnn", "input_size_a": a, "model_b": "p4cnn", "input_size_b": b, "p_welch_holm": p}
-        | {"family_size": 6}
+        | {"family_size": 6, "mean_a": means[a], "mean_b": means[b]}
         for a, b, p in ((27, 28, 1e-6), (28, 29, p_value), (27, 29, 0.9))
     ]  # fmt: skip
     assert checks.the_difference_is_significant(write(tmp_path, "comparisons", rows)).holds is significant
@@ -235,6 +249,8 @@ def test_one_pixel_decides_only_where_exact_sizes_are_exact(tmp_path, broken):
         for size in (27, 28, 29) for regime in ("upright", "uniform")
     ]  # fmt: skip
     assert checks.one_pixel_decides_on_mnist(write(tmp_path, "networks", networks)).holds is not broken
+    without_a_size = write(tmp_path, "networks", [row for row in networks if row["input_size"] != 29])
+    assert not checks.one_pixel_decides_on_mnist(without_a_size).holds
     stages = [
         KEYS | {"model": "p4resnet44", "input_size": size, "regime": "upright", "mask": False, "layer": layer}
         | {"measure": "breaking_fraction", "mean": value, "lowest": value, "highest": value}
