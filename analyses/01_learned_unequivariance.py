@@ -58,7 +58,7 @@ one_task = maps[maps["data"] == maps["data"].iloc[0]]
 eqviz.plots.features_over_training(one_task, networks=colours)
 
 # %% [markdown]
-# How to read it: the difference in the last columns is exactly zero at 33 pixels. At 32 it is there from the start
+# How to read it: the difference in the last columns is rounding alone at 33 pixels. At 32 it is there from the start
 # (subsampling gives the capacity to break) and grows where it helps the loss (training decides how it is used).
 
 # %%

@@ -16,13 +16,22 @@ FOLDER = Path(__file__).parent.parent / "analyses"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.py"))
 
 
+def publish_tiny_sizes(folder):
+    """The published numbers, as if they were of the sizes that tiny presets have."""
+    folder.mkdir(parents=True)
+    for path in (FOLDER / "published").glob("*.csv"):
+        table = pd.read_csv(path)
+        tiny = table["input_size"].map({28: 8, 27: 9})
+        table.assign(input_size=tiny)[tiny.notna()].astype({"input_size": int}).to_csv(folder / path.name, index=False)
+
+
 @pytest.fixture
 def beside_its_runs(request, tmp_path, monkeypatch):
     """Makes the runs that a notebook is about, in a folder of its own, and goes there."""
 
     def make(notebook):
         monkeypatch.chdir(tmp_path)
-        shutil.copytree(FOLDER / "published", tmp_path / "analyses" / "published")
+        publish_tiny_sizes(tmp_path / "analyses" / "published")
         if notebook.stem == "00_tour":
             shutil.copytree(request.getfixturevalue("study"), tmp_path / "eqviz-demo" / "runs")
             return
@@ -41,8 +50,7 @@ def test_a_notebook_runs_line_by_line(notebook, beside_its_runs):
     names = runpy.run_path(str(notebook))
     tables = {name: value for name, value in names.items() if isinstance(value, pd.DataFrame)}
     assert len(tables) >= 3
-    published = {"compared"}  # of sizes that the tiny runs do not have
-    assert [name for name, table in tables.items() if table.empty and name not in published] == []
+    assert [name for name, table in tables.items() if table.empty] == []
 
 
 def test_every_recipe_has_a_notebook_of_its_name():

@@ -81,10 +81,10 @@ def tables_record(
     return {
         "command": portable_command(command or shlex.join(sys.argv)),
         "environment": environment(),
-        "settings": _portable({key: value for key, value in asdict(runs.settings).items() if key != "root"}),
+        "settings": portable_value({key: value for key, value in asdict(runs.settings).items() if key != "root"}),
         "seeds": sorted({run.seed for run in runs}),
         "tables": {name: {"rows": len(table), **_images(runs, name, table)} for name, table in tables.items()},
-        "remarks": [_portable(remark) for remark in remarks],
+        "remarks": [portable_value(remark) for remark in remarks],
         "protocols": protocols,
         "runs": listed,
     }
@@ -117,7 +117,7 @@ def _protocol(run: Run) -> dict[str, Any]:
         "regime": run.regime,
         "epochs": run.planned_epochs,
         "train_images": run.train_images,
-        "data": _portable({key: value for key, value in run.data.as_table().items() if key != "root"}),
+        "data": portable_value({key: value for key, value in run.data.as_table().items() if key != "root"}),
         "training": None if run.training is None else run.training.as_table(),
         "normalisation": asdict(run.normalisation),
     }
@@ -133,6 +133,10 @@ def _images(runs: Runs, name: str, table: pd.DataFrame) -> dict[str, int]:
         behind = DERIVED[source].sources if source in DERIVED else ()
         seen += [*behind, _MEASURED_FROM[source]] if source in _MEASURED_FROM else behind
     return {}
+
+
+_PATH = re.compile(r"(?<![\w.~/\\])(?!//[^/])(?:~|[A-Za-z]:)?[\\/][^\s'\"(),;:]+")
+"""A path from a root or a home on, within other text."""
 
 
 def portable(text: str, base: Path | None = None) -> str:
@@ -164,14 +168,18 @@ def _portable_word(word: str) -> str:
     return f"{option}={portable(value)}" if equals and option.startswith("-") else portable(word)
 
 
-def _portable(value: Any) -> Any:
-    """A value of JSON whose texts are `portable`."""
+def portable_value(value: Any) -> Any:
+    """A value of JSON without folders of this machine: paths within its texts are `portable`, addresses stay.
+
+    >>> portable_value({"remarks": ["run a: /home/me/x.npz: found '~/b/c' and 1/2 (https://example.org/a)"]})
+    {'remarks': ["run a: x.npz: found 'c' and 1/2 (https://example.org/a)"]}
+    """
     if isinstance(value, str):
-        return " ".join(portable(word) for word in value.split(" "))
+        return _PATH.sub(lambda found: portable(found[0]), value)
     if isinstance(value, Mapping):
-        return {key: _portable(item) for key, item in value.items()}
+        return {key: portable_value(item) for key, item in value.items()}
     if isinstance(value, Iterable):
-        return [_portable(item) for item in value]
+        return [portable_value(item) for item in value]
     return value
 
 
