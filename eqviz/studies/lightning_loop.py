@@ -162,7 +162,7 @@ class _Learner(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         own = [torch.stack(self.losses).cpu().double().sum(), self.correct, torch.tensor(self.seen)]
-        total, correct, seen = (self._over_devices(number.double().to(self.device)) for number in own)
+        total, correct, seen = (self._over_devices(number) for number in own)
         loss = total / seen
         if not _finite(loss, self.network):
             raise EqvizError(
@@ -179,7 +179,9 @@ class _Learner(LightningModule):
 
     def _over_devices(self, number: Tensor) -> float:
         """The sum of a number over all devices that share the batches."""
-        return float(self.trainer.strategy.reduce(number, reduce_op="sum"))
+        if self.share.of == 1:  # MPS has no float64, and is always alone
+            return float(number)
+        return float(self.trainer.strategy.reduce(number.double().to(self.device), reduce_op="sum"))
 
 
 def _finite(loss: float, network: nn.Module) -> bool:

@@ -108,6 +108,17 @@ def test_two_devices_take_the_steps_of_one(tiny, tmp_path):
     pd.testing.assert_frame_equal(*told, atol=1e-4)
 
 
+def test_one_device_alone_reduces_nothing_in_float64_which_mps_has_not(tiny, tmp_path, monkeypatch):
+    from lightning.pytorch.strategies import SingleDeviceStrategy
+
+    def reduce(strategy, value, *_, **__):
+        assert not (isinstance(value, torch.Tensor) and value.dtype == torch.float64)
+        return value
+
+    monkeypatch.setattr(SingleDeviceStrategy, "reduce", reduce)
+    train_recipe(recipe(tiny, epochs=1), tmp_path, device="cpu")
+
+
 def test_what_goes_wrong_on_one_of_two_devices_is_one_line(tiny, tmp_path):
     with pytest.raises(EqvizError, match=r"epoch \d: expected a finite loss") as caught:
         train_recipe(recipe(tiny, learning_rate=100.0, optimiser="sgd"), tmp_path, device="cpu", devices=2)
