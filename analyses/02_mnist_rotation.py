@@ -14,10 +14,9 @@
 # %%
 import eqviz
 
-GREY = 0.1308  # corners that turn in are 0 after normalisation, as published
 PUBLISHED = "analyses/published/02_mnist_rotation.csv"
 runs = eqviz.open_runs(
-    "eqviz-runs/02_mnist_rotation-quick", device="cpu", fill=GREY, published=PUBLISHED, analysis_images=32
+    "eqviz-runs/02_mnist_rotation-quick", device="cpu", fill="trained", published=PUBLISHED, analysis_images=32
 )
 runs.runs()[["run", "model", "input_size", "regime", "seed", "train_images"]]
 

@@ -35,6 +35,13 @@ def _angles(context: click.Context, option: click.Parameter, value: str) -> tupl
     return tuple(float(angle) for angle in range(0, 360, int(value)))
 
 
+def _fill(context: click.Context, option: click.Parameter, value: str) -> float | str:
+    if value == "trained":
+        return value
+    number: float = click.FloatRange(0, 1).convert(value, option, context)
+    return number
+
+
 _MEASURING = (
     "group", "data", "limit", "orbit_images", "analysis_images", "layers", "angles", "fill", "mask", "balanced",
     "published", "epochs", "device", "jobs", "imports",
@@ -60,8 +67,8 @@ def measuring_options(command: Command) -> Command:
             help="Degrees between the rotations that the accuracy is measured at: 10, 30 or 90 [10]",
         ),
         click.option(
-            "--fill", metavar="V", type=click.FloatRange(0, 1), default=0.0,
-            help="What turns in from outside a rotated picture, 0 black to 1 white [0]",
+            "--fill", metavar="V|trained", default="0", callback=_fill,
+            help="What turns in from outside a rotated picture: 0 black to 1 white, or as in training [0]",
         ),
         click.option("--mask", is_flag=True, help="Hide everything outside the inscribed disc."),
         click.option(

@@ -221,7 +221,7 @@ class Section:
         if accuracy:
             intervals = self.table("accuracy_summary")["interval"].dropna()
             bands = f"Bands and bars: {intervals.iloc[0]} (none for one seed). " if len(intervals) else ""
-            parts.append(f"{bands}What turns in from outside is {rows['fill'].iloc[0]:g} on the scale 0 to 1.")
+            parts.append(f"{bands}What turns in from outside is {_listed(rows['fill'])} on the scale 0 to 1.")
             if figure in OVER_ANGLES and (known := self.published) is not None:
                 sources = "; ".join(dict.fromkeys(known["source"]))
                 parts.append(f"Pale hollow markers: published means with 95% t intervals ({sources}).")
@@ -250,6 +250,10 @@ class Section:
             if run.name in names
         }
         return " and ".join(pairs)
+
+
+def _listed(values: "pd.Series[float]") -> str:
+    return " or ".join(f"{value:g}" for value in sorted(set(values)))
 
 
 def _counted(low: int, high: int, word: str) -> str:

@@ -142,6 +142,19 @@ def _about(run: Run, error: EqvizError) -> EqvizError:
     return EqvizError(about, expected=error.expected, found=error.found, fix=error.fix)
 
 
+def corner_fill(run: Run, settings: Settings) -> float:
+    """What turns in from outside a rotated picture of a run, 0 black to 1 white.
+
+    Images of the uniform regime are turned before they are normalised, with black corners; those turned by batches
+    after it, with corners of 0, the mean.
+    """
+    if not isinstance(settings.fill, str):
+        return float(settings.fill)
+    if run.training is not None and run.training.rotation.kind == "uniform":
+        return 0.0
+    return sum(run.normalisation.mean) / len(run.normalisation.mean)
+
+
 def network_ingredients(run: Run, epoch: int | None, settings: Settings) -> dict[str, Any]:
     """What a result of a network alone depends on, for the key it is kept under; `epoch` None is the untrained twin."""
     return {
@@ -185,14 +198,14 @@ class _Bench:
         return self._model
 
     def accuracy(self, tell: Callable[[str, float], None]) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
-        conditions = rotations(self._settings.angles)
-        key = cache_key({**self._common, "angles": list(self._settings.angles), "fill": self._settings.fill})
+        conditions, fill = rotations(self._settings.angles), corner_fill(self._run, self._settings)
+        key = cache_key({**self._common, "angles": list(self._settings.angles), "fill": fill})
         tables = [self._cache.read_table(kind, key) for kind in (ACCURACY, "accuracy_classes")]
         if tables[0] is not None and tables[1] is not None:
             return tables[0], tables[1], True
         overall, by_class = accuracy_tables(
             self.model(), torch.from_numpy(self._images.images), self._images.labels, self._images.classes, conditions,
-            normalise=self._run.normalisation.apply, mask=self._settings.mask, fill=self._settings.fill,
+            normalise=self._run.normalisation.apply, mask=self._settings.mask, fill=fill,
             batch_size=self._settings.batch_size, progress=lambda done: tell(ACCURACY, done / len(conditions)),
         )  # fmt: skip
         self._cache.write_table("accuracy_classes", key, by_class)

@@ -10,6 +10,9 @@ from eqviz.groups.group import group as named_group
 from eqviz.models.arguments import brief
 
 _COUNTS = ("limit", "orbit_images", "batch_size")
+TRAINED = "trained"
+"""Of `fill`: what turned in from outside while the network was trained."""
+
 _A_COUNT = "a whole number of at least 1"
 
 
@@ -25,7 +28,9 @@ class Settings:
     analysis_images  images for each of the analyses in depth; None for each analysis's own number
     mask          hide everything outside the inscribed disc: by `fill` for the accuracy, by the mean of the normalised
                   images for the orbit capture
-    fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy
+    fill          value (0..1, before normalisation) of what turns in from outside the picture, for the accuracy; or
+                  `trained`: what a network was trained with, black in the uniform regime, else the mean of the
+                  normalisation, which is 0 after it
     angles        degrees for the accuracy
     balanced      sum up accuracies that are balanced over the classes: the mean of the accuracies of the classes
     batch_size    images in one forward pass
@@ -47,7 +52,7 @@ class Settings:
     analysis_images: int | None = None
     layers: str = "*"
     mask: bool = False
-    fill: float = 0.0
+    fill: float | str = 0.0
     angles: tuple[float, ...] = EVERY_TEN_DEGREES
     balanced: bool = False
     batch_size: int = 64
@@ -60,7 +65,8 @@ class Settings:
             _require(name, getattr(self, name), _A_COUNT, _is_count(getattr(self, name)))
         if self.analysis_images is not None:
             _require("analysis_images", self.analysis_images, _A_COUNT, _is_count(self.analysis_images))
-        _require("fill", self.fill, "a number from 0 to 1", _is_number(self.fill) and 0 <= self.fill <= 1)
+        filled = self.fill == TRAINED if isinstance(self.fill, str) else _is_number(self.fill) and 0 <= self.fill <= 1
+        _require("fill", self.fill, f"a number from 0 to 1, or {TRAINED!r}", filled)
         for name in ("mask", "balanced"):
             _require(name, getattr(self, name), "True or False", isinstance(getattr(self, name), bool))
         for name in ("layers", "device"):

@@ -12,7 +12,7 @@ from eqviz.studies import measuring
 from eqviz.studies.cache import Cache
 from eqviz.studies.devices import choose_device
 from eqviz.studies.examples import feature_example
-from eqviz.studies.measuring import measure_run
+from eqviz.studies.measuring import corner_fill, measure_run
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run, read_run
 
@@ -184,7 +184,8 @@ def test_an_unknown_layer_is_one_line_with_near_names(run, cache):
         ({"limit": -1}, "limit: expected a whole number of at least 1; found -1"),
         ({"orbit_images": 0}, "orbit_images: expected a whole number"),
         ({"batch_size": 0}, "batch_size: expected a whole number"),
-        ({"fill": 1.5}, "fill: expected a number from 0 to 1; found 1.5"),
+        ({"fill": 1.5}, "fill: expected a number from 0 to 1, or 'trained'; found 1.5"),
+        ({"fill": "grey"}, "fill: expected a number from 0 to 1, or 'trained'; found 'grey'"),
         ({"fill": float("nan")}, "fill: expected"),
         ({"angles": ()}, "angles: expected one or more numbers"),
         ({"angles": (0.0, float("inf"))}, "angles: expected one or more numbers"),
@@ -260,3 +261,15 @@ def test_examples_that_cannot_be(run, layer, image, changes, words):
     with pytest.raises(EqvizError, match=words) as caught:
         feature_example(run, 1, replace(QUICK, **changes), layer, image=image)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "expected"), [("upright", 0.25), ({"mean": 45.0, "std": 20.0}, 0.25), ("uniform", 0.0), (None, 0.25)]
+)
+def test_corners_may_be_those_of_training(write_run, rotation, expected):
+    record = {"normalisation": {"mean": [0.2, 0.3], "std": [1.0, 1.0]}}
+    if rotation is not None:
+        record["training"] = {"epochs": 1, "rotation": rotation}
+    run = read_run(write_run("run", **record))
+    assert corner_fill(run, Settings(fill="trained")) == expected
+    assert corner_fill(run, Settings(fill=0.75)) == 0.75
