@@ -38,7 +38,7 @@ def _angles(context: click.Context, option: click.Parameter, value: str) -> tupl
 def _fill(context: click.Context, option: click.Parameter, value: str) -> float | str:
     if value == "trained":
         return value
-    number: float = click.FloatRange(0, 1).convert(value, option, context)
+    number: float = click.FloatRange(0, 1)(value, option, context)
     return number
 
 
