@@ -52,7 +52,7 @@ DEMO = Experiment(
         Entry(
             "isotypic_spectrum", "spectrum_summary", "In which way each layer breaks the symmetry",
             "The broken energy by irreducible representation of the group. B is what half a turn leaves alone, E what "
-            "it does not: nearly all of it is in E, so that even the half turn is broken.", layers=True,
+            "it does not. In E even the half turn is broken.", layers=True,
         ),
         Entry(
             "surviving_subgroups", "subgroups_summary", "Which part of the symmetry survives",

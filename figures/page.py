@@ -55,8 +55,9 @@ def _claims(found: Mapping[str, Results]) -> list[str]:
 def _claim(claim: Claim, found: Mapping[str, Results]) -> str:
     """A claim, what was shown of it and what was not."""
     lines = []
+    waiting = dict.fromkeys(slug for slug, _ in claim.checks if slug not in found)
     for slug, check in claim.checks:
-        if slug not in found:
+        if slug in waiting:
             continue
         place = f"([{slug[:2]}](#{anchor(slug)}))"
         try:
@@ -65,8 +66,9 @@ def _claim(claim: Claim, found: Mapping[str, Results]) -> str:
             lines.append(f"- **not computed** {place}: {missing}")
             continue
         lines.append(f"- {'shown' if finding.holds else '**not shown**'} {place}: {finding.sentence}")
+    later = [f"- no results yet ([{slug[:2]}](#{anchor(slug)}))" for slug in waiting]
     left = f"- not shown here: {claim.left}"
-    return "\n".join([f"**{claim.name}. {claim.text}**\n", *(lines or ["- no results yet"]), left, ""])
+    return "\n".join([f"**{claim.name}. {claim.text}**\n", *lines, *later, left, ""])
 
 
 def anchor(slug: str) -> str:

@@ -63,7 +63,7 @@ ROTATION = Experiment(
         ),
         Entry(
             "breaking_by_layer", "equivariance_summary", "Breaking by layer, trained upright",
-            "At 28 pixels every layer stays at the rounding floor; at 27 and 29 the pool breaks the symmetry.",
+            "Where a curve leaves the grey area of float32 rounding, the symmetry breaks.",
             layers=True, where="regime == 'upright'",
         ),
         Entry(
@@ -73,8 +73,7 @@ ROTATION = Experiment(
         ),
         Entry(
             "breaking_by_layer_uniform", "equivariance_summary", "Breaking by layer, trained on uniform rotations",
-            "The same networks, trained on digits turned by any angle: the architecture breaks as before, training "
-            "makes less use of it.", plot="breaking_by_layer", layers=True, where="regime == 'uniform'",
+            "The same architectures, trained on digits turned by any angle.", plot="breaking_by_layer", layers=True, where="regime == 'uniform'",
         ),
         Entry(
             "patching", "patching_summary", "Does the decision rest on the broken part, trained upright",
@@ -118,15 +117,16 @@ STAGES = Experiment(
         ),
         Entry(
             "breaking_by_layer", "equivariance_summary", "Breaking by layer",
-            "At the exact size every layer stays at the rounding floor.", layers=True,
+            "Where a curve leaves the grey area of float32 rounding, the symmetry breaks.", layers=True,
         ),
         Entry(
             "accuracy_overview", "accuracy_overview", "Balanced accuracy upright and rotated",
-            "Cells have no upright orientation, so that a network loses little where its symmetry breaks.",
+            "The mean of the accuracies of the three classes. Cells have no upright orientation.",
             lettered=False,
         ),
         Entry(
-            "learning_curves", "learning_curves", "Loss and accuracy over training", "After every epoch.",
+            "learning_curves", "learning_curves", "Loss and accuracy over training",
+            "After every epoch; these accuracies are not balanced over the classes.",
             every_epoch=True,
         ),
     ),
@@ -172,7 +172,7 @@ IMAGENET = Experiment(
         ),
         Entry(
             "breaking_by_layer", "equivariance_summary", "Breaking by layer",
-            "At 225 pixels every layer stays at the rounding floor; at 224 the first stride breaks the symmetry.",
+            "Where a curve leaves the grey area of float32 rounding, the symmetry breaks.",
             layers=True,
         ),
     ),

@@ -32,7 +32,7 @@ def density(regime: str) -> Density:
     """
     found = _NORMAL.match(regime)
     if found is not None:
-        return float(found[1]), float(found[2])
+        return (float(found[1]), float(found[2])) if float(found[2]) > 0 else None
     if regime.startswith("uniform"):
         return "uniform"
     return "upright" if regime.startswith("upright") and "quarter turns" not in regime else None
