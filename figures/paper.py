@@ -73,7 +73,8 @@ ROTATION = Experiment(
         ),
         Entry(
             "breaking_by_layer_uniform", "equivariance_summary", "Breaking by layer, trained on uniform rotations",
-            "The same architectures, trained on digits turned by any angle.", plot="breaking_by_layer", layers=True, where="regime == 'uniform'",
+            "The same architectures, trained on digits turned by any angle.", plot="breaking_by_layer", layers=True,
+            where="regime == 'uniform'",
         ),
         Entry(
             "patching", "patching_summary", "Does the decision rest on the broken part, trained upright",

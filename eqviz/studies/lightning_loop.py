@@ -51,7 +51,8 @@ def fit(
 
     `state` is that of optimiser and schedule after epoch `done`. torch's global random state is left as it was. Several
     devices train copies in processes of their own, of which the first calls `after_epoch`; `network` then stays as it
-    was here, and each normalises by the batch statistics of its own part. Raises EqvizError when the loss is no longer finite, KeyboardInterrupt when interrupted.
+    was here, and each normalises by the batch statistics of its own part. Raises EqvizError when the loss is no longer
+    finite, KeyboardInterrupt when interrupted.
     """
     learner = _Learner(network, data, settings, seed, done, state, after_epoch)
     with _quiet(), own_randomness(), _interruptible():
