@@ -128,7 +128,8 @@ def test_a_regime_of_the_users_own_words_is_only_words(eqviz, few, spoilt, tmp_p
     [
         (["--layers", "cnov*"], "'cnov*'"), (["--layers", ""], "layers"), (["--group", "Q8"], "'Q8'"),
         (["--group", "D4"], "regular(C4)"), (["--only", "piechart"], "piechart"), (["--pie"], "--pie"),
-        (["--limit", "0"], "--limit"), (["--limit", "many"], "--limit"), (["--fill", "2"], "--fill"), (["--fill", "grey"], "--fill"),
+        (["--limit", "0"], "--limit"), (["--limit", "many"], "--limit"), (["--fill", "2"], "--fill"),
+        (["--fill", "grey"], "--fill"),
         (["--jobs", "0"], "--jobs"), (["--jobs", "-2"], "--jobs"), (["--device", "tpu"], "'tpu'"),
         (["--data", "mnits"], "did you mean 'mnist'"), (["--data", "mnist", "--data-root", "none"], "none"),
         (["--format", "gif"], "gif"), (["--import", "no_such_module"], "no_such_module"),
