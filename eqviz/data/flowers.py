@@ -4,7 +4,6 @@ M.-E. Nilsback and A. Zisserman, "Automated Flower Classification over a Large N
 """
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Int64
 
 from eqviz.data.images import LabelledImages
 from eqviz.data.locate import locate
+from eqviz.data.mat import read_matrix
 from eqviz.data.picture_files import PictureFiles
 from eqviz.data.resize import check_size
 from eqviz.data.splits import check_split
@@ -22,8 +22,6 @@ CLASSES = tuple(map(str, range(1, 103)))
 """The official files number the flowers and do not name them."""
 
 _SPLITS = {"train": "trnid", "test": "tstid"}
-_LARGEST = 2**18
-"""Bytes of a .mat file; the official ones are far smaller, and unpacking multiplies by up to 1032."""
 
 
 def load_flowers102(
@@ -73,27 +71,10 @@ def flowers102_files(split: str, root: Path | None = None, *, size: tuple[int, i
 
 
 def _numbers(path: Path, key: str, most: int) -> Int64[np.ndarray, " n"]:
-    """The numbers 1..`most` under `key` of a MATLAB file. scipy runs no code of a file, and gives objects as such."""
-    from scipy.io import loadmat
-
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # scipy warns of what it cannot read, and leaves it out
-            values = loadmat(path, appendmat=False, variable_names=[key])[key]
-    # scipy's readers raise errors of many kinds, and document few of them
-    except Exception as error:
-        found = f"no {key}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise _malformed(path, f"a small MATLAB file with {key}", found) from error
-    if (
-        not isinstance(values, np.ndarray)
-        or values.dtype.kind not in "iuf"
-        or values.ndim != 2
-        or 1 not in values.shape
-    ):
-        found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise _malformed(path, f"{key} as one row of numbers", found)
+    """The numbers 1..`most` under `key` of a MATLAB file."""
+    values = read_matrix(path, key)
+    if values.ndim != 2 or 1 not in values.shape:
+        raise _malformed(path, f"{key} as one row of numbers", f"{values.dtype} of shape {values.shape}")
     row = values.ravel()
     if not row.size or not ((row >= 1) & (row <= most) & (row == np.floor(row))).all():
         found = f"{row.size} numbers" + (f", {row.min():g}..{row.max():g}" if row.size else "")
