@@ -72,7 +72,7 @@ def _opened(path: Path, key: str) -> Iterator["h5py.Dataset"]:
     except EqvizError:
         raise
     # what h5py raises on files that are truncated or not what they say
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise _malformed(path, wanted, str(error) or type(error).__name__) from error
 
 
