@@ -44,8 +44,8 @@ ROTATION = Experiment(
     "What does one pixel of input size do to a network trained on upright, turned or rotated digits?",
     "P4 CNNs at 28 (exact), 27 and 29 pixels (approximate) and a plain CNN, trained on digits that are upright, turned "
     "by batches about 45 degrees (N(45, 20), N(45, 40)), or each turned by any angle; tested every 10 degrees. The "
-    "preset `quick` trains on fewer digits than the paper (3,000, not 8,000) and for fewer epochs, in as many steps: at "
-    "angles that were trained most of our means lie below the published ones.",
+    "preset `quick` trains on fewer digits than the paper (3,000, not 8,000) and for fewer epochs, in as many steps: "
+    "at angles that were trained most of our means lie below the published ones.",
     (
         Entry(
             "accuracy_by_regime", "accuracy_summary", "Accuracy over rotation, regime by regime",
