@@ -1,9 +1,10 @@
-"""Generate a small folder of pictures laid out like ImageNet, to go the path of experiment 5 without it.
+"""Generate a small folder of pictures laid out like ImageNet, the stand-in for it in experiment 5.
 
     python analyses/make_pictures.py FOLDER [--classes 4] [--train 24] [--val 8]
 
-Writes FOLDER/imagenet/train/<class>/*.JPEG and FOLDER/imagenet/val/<class>/*.JPEG: coloured noise under one shape a
-class, upright (a bar above, a disc left, a wedge, a cross), at various sizes. The same call writes the same pictures.
+Writes FOLDER/generated-pictures/train/<class>/*.JPEG and FOLDER/generated-pictures/val/<class>/*.JPEG: coloured noise
+under one shape a class, upright (a bar above, a disc left, a wedge, a cross), at various sizes. The same call writes
+the same pictures.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def write(folder: Path, classes: int, counts: dict[str, int]) -> int:
     """Write the pictures; returns how many."""
     for part, count in counts.items():
         for label, name in enumerate(SHAPES[:classes]):
-            place = folder / "imagenet" / part / name
+            place = folder / "generated-pictures" / part / name
             place.mkdir(parents=True, exist_ok=True)
             for number in range(count):
                 drawn = np.random.default_rng([label, number, part == "val"])
@@ -51,8 +52,8 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=8, help="pictures a class to test on")
     given = parser.parse_args()
     count = write(given.folder, given.classes, {"train": given.train, "val": given.val})
-    print(f"{count} pictures in {given.folder}/imagenet; next: eqviz train analyses/05_imagenet.toml --preset quick "
-          f"--data-root {given.folder} -o runs")  # fmt: skip
+    command = f"eqviz train analyses/05_imagenet.toml --preset quick --data-root {given.folder} -o runs"
+    print(f"{count} pictures in {given.folder}/generated-pictures; next: {command}")
 
 
 if __name__ == "__main__":

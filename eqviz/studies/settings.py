@@ -24,7 +24,8 @@ class DataSettings:
     """Which images: a source and root as for :func:`eqviz.data.registry.load_images`, and a split and limit for each
     use.
 
-    A limit keeps that many images, chosen by `seed` and not by the seed of a run: all runs see the same images.
+    A limit keeps that many images, chosen by `seed` and not by the seed of a run: all runs see the same images. With
+    `stream` training reads pictures from their files in every epoch, as it does ImageNet in any case.
     """
 
     source: str
@@ -34,6 +35,7 @@ class DataSettings:
     test_limit: int | None = None
     root: str | None = None
     seed: int = 0
+    stream: bool = False
 
     @classmethod
     def read(cls, table: TomlTable) -> "DataSettings":
@@ -46,6 +48,7 @@ class DataSettings:
             test_limit=table.maybe_whole("test_limit", 1, MOST_IMAGES),
             root=table.text("root") if table.has("root") else None,
             seed=table.whole("seed", 0, MOST_SEED, 0),
+            stream=table.flag("stream", False),
         )
 
     def as_table(self) -> dict[str, Any]:

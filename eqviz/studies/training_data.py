@@ -98,7 +98,7 @@ def prepare(spec: RunSpec, workers: int = 0) -> TrainingData:
     """
     monitored = min(spec.training.monitor_images, spec.data.test_limit or spec.training.monitor_images)
     test = _load(spec, spec.data.test_split, monitored)
-    if spec.data.source in PICTURE_FILES:
+    if spec.data.stream or spec.data.source in PICTURE_FILES:
         return _in_files(spec, test, workers)
     train = _load(spec, spec.data.train_split, spec.data.train_limit)
     _check_alike(spec, train, train.images.shape[1:], test)

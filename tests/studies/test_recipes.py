@@ -153,6 +153,7 @@ BAD = {
     "run variants no list": (put("runs.0.variants", "a"), r"variants: expected a list of different names"),
     "crop": (put("training.crop", -1), "training.crop: expected a whole number from 0"),
     "mirror": (put("training.mirror", 1), "training.mirror: expected true or false"),
+    "stream": (put("data.stream", 1), "data.stream: expected true or false"),
     "precision": (put("training.precision", "float16"), "training.precision: expected one of float32, bfloat16"),
     "unknown key": (put("sedes", [1]), "did you mean 'seeds'"),
     "unknown data key": (put("data.sorce", "x"), "data: expected only the keys source"),

@@ -187,3 +187,12 @@ def test_pictures_in_files_are_normalised_turned_and_limited_as_those_in_memory(
     assert not bool((still[:, :, 0, 0] == black).all(1).any())
     whole = data.normalisation.apply(torch.from_numpy(data.files.load().images))
     assert float(whole.mean().abs()) < 1e-4  # the normalisation is its own
+
+
+def test_a_folder_of_pictures_is_read_into_memory_or_on_request_from_its_files(tiny, pictures):
+    spec = streamed(tiny, pictures, batch_size=4)
+    for stream_it, kind in ((False, TensorData), (True, StreamedData)):
+        folder = replace(spec.data, source=str(pictures / "imagenet"), root=None, stream=stream_it)
+        found = prepare(replace(spec, variant=replace(spec.variant, data=folder)))
+        assert type(found) is kind
+        assert (found.count, found.image_shape) == (12, (3, 16, 16))
