@@ -142,7 +142,7 @@ _PATH = re.compile(r"(?<![\w.~/\\])(?!//[^/])(?:~|[A-Za-z]:)?[\\/][^\s'\"(),;:]+
 def portable(text: str, base: Path | None = None) -> str:
     """A path as another machine may read it: from `base` (the working directory) on, or its last part alone.
 
-    >>> portable("/data/cells.npz", Path("/work")), portable("/work/runs/a", Path("/work")), portable("mnist")
+    >>> portable("/data/cells.npz", Path("/home/me")), portable("/home/me/runs/a", Path("/home/me")), portable("mnist")
     ('cells.npz', 'runs/a', 'mnist')
     """
     here = Path.cwd() if base is None else base
