@@ -24,7 +24,7 @@ from reading import NoTableError, Results, typed  # noqa: E402
 PENDING: set[str] = set()
 """Experiments whose results are not committed yet. Take one out when its tables are there."""
 
-WITHOUT_RECORD = {"00_demo"}
+WITHOUT_RECORD: set[str] = set()
 """Experiments whose tables were made before `eqviz tables` said how."""
 
 MOST_BYTES = 1_500_000
