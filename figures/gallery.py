@@ -67,7 +67,7 @@ def letter(made: Figure) -> None:
         sign = f"$\\mathbf{{{chr(ord('a') + place)}}}$"
         if title:
             # set_title would change its size and its distance from the panel
-            ax._left_title.set_text(f"{sign}  {title}")  # type: ignore[attr-defined]
+            ax._left_title.set_text(f"{sign}  {title}")  # type: ignore[attr-defined]  # matplotlib has no public name
         else:
             ax.annotate(
                 sign, (0, 1), xytext=(-22, 4), xycoords="axes fraction", textcoords="offset points", va="bottom"

@@ -32,7 +32,7 @@ def own_randomness() -> Iterator[None]:
     CUDA that nobody has used yet is not started for it, because forked processes could not use it then; afterwards it
     has the seed of the CPU, as it had before.
     """
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch does not type it
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if started else ()):
             yield
