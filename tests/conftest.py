@@ -10,7 +10,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 
-CHECKED = ("analysis", "capture", "cli", "data", "fields", "groups", "models", "plots", "report", "studies", "testing")
+CHECKED = (
+    "analysis", "capture", "checkpoints", "cli", "data", "fields", "groups", "models", "plots", "report", "studies",
+    "testing",
+)  # fmt: skip
 """All but eqviz.audit, whose signatures hold no shapes: checking them made it ten times slower."""
 
 install_import_hook([f"eqviz.{name}" for name in CHECKED], "beartype.beartype")
