@@ -96,13 +96,17 @@ Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1)))
         """Maximum over spatial windows that do not overlap."""
         return self.declared(nn.MaxPool2d(kernel_size) if self.group is None else GroupMaxPool2d(kernel_size))
 
-    def global_pool(self) -> nn.Module:
-        """Mean over space: to `(B, C, |G|)`, or `(B, C)` for the plain family."""
-        return declare(GlobalAveragePool(), Invariant() if self.group is None else self.field)
+    def global_pool(self, *, fibre: bool = True) -> nn.Module:
+        """Mean over space: to `(B, C, |G|)`, or `(B, C)` for the plain family and where the group axis is gone."""
+        return declare(GlobalAveragePool(), Invariant() if self.group is None or not fibre else self.field)
 
-    def coset_max(self) -> nn.Module:
-        """Maximum over the group axis, `(B, C, |G|)` to `(B, C)`; nothing for the plain family."""
-        return declare(nn.Identity(), Invariant()) if self.group is None else CosetMaxPool()
+    def coset_max(self, *, space: bool = False) -> nn.Module:
+        """Maximum over the group axis, `(B, C, |G|)` to `(B, C)`; nothing for the plain family.
+
+        With `space` it stands before the mean over space, `(B, C, |G|, H, W)` to `(B, C, H, W)`.
+        """
+        pool = nn.Identity() if self.group is None else CosetMaxPool()
+        return declare(pool, Image() if space else Invariant())
 
     def flatten(self) -> nn.Module:
         """The group axis joined to the channels, `(B, C, |G|)` to `(B, C*|G|)`; nothing for the plain family."""

@@ -86,6 +86,8 @@ class GlobalAveragePool(nn.Module):
 class CosetMaxPool(nn.Module):
     """Maximum over the group axis: `(B, C, |G|)` to `(B, C)`, an invariant.
 
+    Of maps `(B, C, |G|, H, W)` it gives maps `(B, C, H, W)`, which are to be declared `image` (use `declare`).
+
     Source: Cohen & Welling 2016, section 6.3 (here the subgroup is the whole point group).
 
     >>> pool = CosetMaxPool()
@@ -99,6 +101,6 @@ class CosetMaxPool(nn.Module):
         super().__init__()
         declare(self, "invariant")
 
-    def forward(self, features: Float[Tensor, "batch channel group"]) -> Float[Tensor, "batch channel"]:
+    def forward(self, features: Float[Tensor, "batch channel group *space"]) -> Float[Tensor, "batch channel *space"]:
         """The maximum of every fibre."""
         return torch.amax(features, dim=2)

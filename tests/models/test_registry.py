@@ -22,7 +22,7 @@ SMALL = {
 
 
 def small(name):
-    return next(arguments for ending, arguments in SMALL.items() if name.endswith(ending))
+    return next(arguments for kind, arguments in SMALL.items() if kind in name)
 
 
 @pytest.mark.parametrize("name", MODELS)
