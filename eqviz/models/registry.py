@@ -30,8 +30,24 @@ MODELS: dict[str, str] = {
     "z2resnet8": "eqviz.models.resnet:z2resnet8",
     "p4conv": "eqviz.models.single:p4conv",
     "p4mconv": "eqviz.models.single:p4mconv",
+    "p4cnn_two_pools": "eqviz.models.cnn:p4cnn_two_pools",
+    "p4mcnn_two_pools": "eqviz.models.cnn:p4mcnn_two_pools",
+    "z2cnn_two_pools": "eqviz.models.cnn:z2cnn_two_pools",
+    "p4resnet44_published": "eqviz.models.published:p4resnet44_published",
+    "p4mresnet44_published": "eqviz.models.published:p4mresnet44_published",
+    "z2resnet44_published": "eqviz.models.published:z2resnet44_published",
+    "p4resnet18_published": "eqviz.models.published:p4resnet18_published",
+    "p4mresnet18_published": "eqviz.models.published:p4mresnet18_published",
+    "z2resnet18_published": "eqviz.models.published:z2resnet18_published",
+    "p4resnet44_histology": "eqviz.models.published:p4resnet44_histology",
+    "z2resnet44_histology": "eqviz.models.published:z2resnet44_histology",
 }
-MIRRORED = frozenset({"p4mcnn", "p4mresnet44", "p4mresnet18", "p4mresnet8", "p4mconv"})
+MIRRORED = frozenset(
+    {
+        "p4mcnn", "p4mresnet44", "p4mresnet18", "p4mresnet8", "p4mconv",
+        "p4mcnn_two_pools", "p4mresnet44_published", "p4mresnet18_published",
+    }
+)  # fmt: skip
 MOST_PARAMETERS = 500_000_000
 
 
