@@ -187,21 +187,22 @@ class Filters:
     def action(self, element: Element, on_input: Action, candidates: Sequence[Action]) -> tuple[Action | None, Match]:
         """The permutation of the outputs that goes with that of the inputs under `element`, and how well it fits.
 
-        The first of the `candidates` that fits is taken before any other permutation is looked for.
+        The first of the `candidates` that fits is taken before any other permutation is looked for; one that fits
+        exactly before one that fits up to rounding.
         """
         if element.transposes and self._shape[1] != self._shape[2]:
             return None, "no"
         done = [product for known, action, product in self._known if known == element and action is on_input]
         found = done[0] if done else self._products([self._moved(element, on_input)])[0]
-        best: Match = "no"
+        rounded: Action | None = None
         for candidate in (*candidates, _sorted_match(self._own, found)):
             if len(candidate) != len(self._own):
                 continue
             match = _graded(np.abs(self._own - found[candidate]), self._scale)
             if match == "yes":
                 return candidate, match
-            best = "rounding" if match == "rounding" else best
-        return None, best
+            rounded = candidate if match == "rounding" and rounded is None else rounded
+        return rounded, "no" if rounded is None else "rounding"
 
 
 def _sorted_match(own: Floats, found: Floats) -> Action:

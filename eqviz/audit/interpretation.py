@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,21 @@ Transform = Callable[[Space], Space]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an operation does to the fibre: actions on its output, and under which elements it fails or may fail."""
+    """What an operation does to the fibre: actions on its output, and under which elements it fails or may fail.
+
+    `guessed` are elements of which even the action on the output is not known.
+    """
 
     actions: Mapping[int, Action]
     lost: Elements = NONE
     unknown: Elements = NONE
     why: str = ""
+    guessed: Elements = NONE
+
+    def doubting(self, guessed: Elements, grid_lost: Elements) -> "Verdict":
+        """The same where the action on the input was a guess for some elements: what fails there may not fail."""
+        doubted = (self.lost | grid_lost) & guessed
+        return replace(self, lost=self.lost - guessed, unknown=self.unknown | doubted) if doubted else self
 
 
 class Interpretation:
@@ -154,6 +163,16 @@ class Interpretation:
                     return found
         return None
 
+    def mixes(self, g: int, size: int) -> bool:
+        """Whether the innermost layer with a field type of this size says that g mixes channels by a matrix."""
+        for layer in reversed(self.stack):
+            field = self._field_of(layer.layer)
+            if field is not None and field.represents(self.group.elements[g]):
+                shapes = [shape for shape in ((1, size, 1, 1), (1, size)) if field.fits(shape)]
+                if shapes:
+                    return declared_permutation(field, self.group, g, size) is None
+        return False
+
     def assumed(self, g: int, size: int) -> Action:
         """What an output of this size should do under g: what the layer declares, else nothing."""
         found = self.declared_action(g, size)
@@ -225,7 +244,8 @@ class Interpretation:
         """
         change = transform or (lambda space: space)
         total, local = change(value.total), change(value.local)
-        fibre = verdict or Verdict(value.actions)
+        fibre = (verdict or Verdict(value.actions)).doubting(value.guessed, grid_lost)
+        grid_lost -= value.guessed
         chain = value.chain
         if record:
             height, width = value.local.size
@@ -246,7 +266,7 @@ class Interpretation:
         return Value(
             tuple(dims), total, local, dict(fibre.actions), chain, stage or ("", self.serial),
             value.origin if selects else self.serial, value.grid_lost | grid_lost, value.fibre_lost | fibre.lost,
-            value.fibre_unknown | fibre.unknown, value.grid_unknown,
+            value.fibre_unknown | fibre.unknown, value.grid_unknown, value.guessed | fibre.guessed,
         )  # fmt: skip
 
     def unknown(self, op: str, sources: Sequence[Value], shapes: Iterable[Sequence[int]], why: str) -> list[Value]:
@@ -284,10 +304,14 @@ def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> A
         return None
     moved = field.act(torch.arange(size, dtype=torch.float64).reshape(shape), element).reshape(-1)
     rounded = moved.round()
-    if not bool((moved == rounded).all()):
+    if not bool(((moved - rounded).abs() < _WHOLE).all()):
         return None
     action = np.asarray(rounded.long().numpy())
     return action if np.array_equal(np.sort(action), np.arange(size)) else None
+
+
+_WHOLE = 1e-3
+"""How far from a whole number the place of an entry may lie that matrices of permutations, stored in float32, give."""
 
 
 def graded(matches: Mapping[int, Match]) -> tuple[Elements, Elements]:

@@ -13,7 +13,7 @@ from eqviz.audit.judging import Answer, Judgement, surviving, worded, worst
 from eqviz.audit.layout import CannotFollow, atoms, dimension, kinds, only
 from eqviz.audit.values import Snapshot, Value
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, Regular, declared, field_type
+from eqviz.fields.field_types import FieldType, Regular, declared, declared_by_glob, field_type
 from eqviz.fields.layer_calls import layer_names, matches, near_names
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
@@ -56,14 +56,22 @@ class StatedFields:
                     fix=f"near names are {', '.join(near_names(glob, self._names))}",
                 )  # fmt: skip
 
-    def given(self, layer: str) -> FieldType | None:
-        """The type that was given for this layer; the last glob that matches counts."""
-        return next((field for glob, field in reversed(self._given.items()) if matches(layer, glob)), None)
+    def given(self, layer: str, shape: tuple[int, ...] | None = None) -> FieldType | None:
+        """The type that was given for this layer; the last glob that matches, and whose type fits the shape, counts."""
+        fitting = (
+            field for glob, field in reversed(self._given.items())
+            if matches(layer, glob) and (layer == glob or shape is None or field.fits(shape))
+        )  # fmt: skip
+        return next(fitting, None)
 
-    def __call__(self, layer: str) -> FieldType | None:
-        """The type that was given for this layer, or that it declares for its output."""
-        given, module = self.given(layer), self._names.get(layer)
-        return declared(module) if given is None and module is not None else given
+    def __call__(self, layer: str, shape: tuple[int, ...] | None = None) -> FieldType | None:
+        """The type that was given for this layer, or that it declares, for its output of this shape if it is known."""
+        given, module = self.given(layer, shape), self._names.get(layer)
+        if given is not None or module is None:
+            return given
+        own = declared(module)
+        unfit = own is not None and shape is not None and not own.fits(shape) and declared_by_glob(module)
+        return None if unfit else own
 
 
 def predict_layer(
@@ -92,9 +100,9 @@ def _field(
     """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
     moving = range(1, group.order)
     size = int(np.prod([atom.size for atom in value.fibre_kinds], dtype=np.int64))
-    stated = field_of(snapshot.layer)
+    stated = field_of(snapshot.layer, snapshot.shape)
     if stated is not None:
-        source = "declared" if field_of.given(snapshot.layer) is None else "given"
+        source = "declared" if field_of.given(snapshot.layer, snapshot.shape) is None else "given"
         return stated.name, source, _fitting(group, value, stated, size)
     if not _in_place(value):
         return "", "", dict.fromkeys(moving, None)

@@ -38,6 +38,7 @@ class Value:
                    what it should be, so that later operations can be judged by themselves
     grid_lost, fibre_lost, fibre_unknown   elements under which something before broke, or may have
     grid_unknown   whether an operation before is one that is not known
+    guessed        elements of which the action on the fibre is not known: what `actions` says of them is a guess
     """
 
     dims: tuple[Dimension, ...]
@@ -51,6 +52,7 @@ class Value:
     fibre_lost: Elements = NONE
     fibre_unknown: Elements = NONE
     grid_unknown: bool = False
+    guessed: Elements = NONE
 
     @property
     def shape(self) -> tuple[int, ...]:

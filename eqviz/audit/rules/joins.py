@@ -11,7 +11,7 @@ from eqviz.audit.interpretation import Interpretation, Verdict, replaced
 from eqviz.audit.layout import CannotFollow, Dimension, atoms, dimension, extent, only
 from eqviz.audit.rules.pads import axis_of
 from eqviz.audit.rules.windows import on_axes
-from eqviz.audit.values import Space, Value
+from eqviz.audit.values import NONE, Space, Value
 
 Arguments = Mapping[str, Any]
 
@@ -69,6 +69,16 @@ def _along_fibre(trace: Interpretation, values: Sequence[Value], place: int) -> 
     return joined(trace, values, dims, Verdict(actions), "cat")
 
 
+def history(values: Sequence[Value]) -> dict[str, Any]:
+    """What several tensors lost before, together, by the names of fields of a value."""
+    lost = {
+        name: NONE.union(*(getattr(value, name) for value in values))
+        for name in ("grid_lost", "fibre_lost", "fibre_unknown", "guessed")
+    }
+    chain = tuple(dict.fromkeys(link for value in values for link in value.chain))
+    return {"chain": chain, "grid_unknown": any(value.grid_unknown for value in values), **lost}
+
+
 def joined(
     trace: Interpretation, values: Sequence[Value], dims: tuple[Dimension, ...], verdict: Verdict, op: str
 ) -> Value:
@@ -88,12 +98,7 @@ def joined(
             pair(local.rows, value.local.rows, operation), pair(local.columns, value.local.columns, operation)
         )
     merged = first.but(
-        total=total, local=local, chain=tuple(dict.fromkeys(link for value in values for link in value.chain)),
-        stage=("", operation), origin=operation,
-        grid_lost=frozenset().union(*(value.grid_lost for value in values)),
-        fibre_lost=frozenset().union(*(value.fibre_lost for value in values)),
-        fibre_unknown=frozenset().union(*(value.fibre_unknown for value in values)),
-        grid_unknown=any(value.grid_unknown for value in values),
+        total=total, local=local, stage=("", operation), origin=operation, **history(values)
     )  # fmt: skip
 
     def constants(line: Line, axis: int) -> Line:
@@ -140,11 +145,5 @@ def _along_space(trace: Interpretation, values: Sequence[Value], place: int) -> 
             "rows" if axis == 0 else "columns", len(spaces["total"].rows if axis == 0 else spaces["total"].columns)
         ),
     )
-    merged = base.but(
-        chain=tuple(dict.fromkeys(link for value in values for link in value.chain)),
-        grid_lost=frozenset().union(*(value.grid_lost for value in values)),
-        fibre_lost=frozenset().union(*(value.fibre_lost for value in values)),
-        fibre_unknown=frozenset().union(*(value.fibre_unknown for value in values)),
-        grid_unknown=any(value.grid_unknown for value in values), **spaces,
-    )  # fmt: skip
+    merged = base.but(**history(values), **spaces)
     return trace.apply(merged, "cat", None, dims=dims, stage=base.stage, closes=False, selects=one_map)

@@ -1,6 +1,7 @@
 """Linear maps with weights: how they act on the fibre, and products of matrices."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ from torch import Tensor, nn
 from eqviz.audit.actions import Action, Filters, Match, full_action, identity, invariant
 from eqviz.audit.interpretation import Interpretation, Verdict
 from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, kinds
-from eqviz.audit.values import Elements, Space, Value
+from eqviz.audit.values import NONE, Elements, Space, Value
 
 Arguments = Mapping[str, Any]
 
 NO_MATCH = "no permutation of its outputs makes up for moving its input: its weights are not shared over the group"
 FREE = "its weights are all equal now, but nothing ties them: training can break it"
 ROUNDING = "its weights are symmetric only up to float32 rounding"
+STORED = "its filters are symmetric up to the rounding of the stored numbers, as its field type says"
+MATRICES = "its field type acts by matrices that mix channels, which the audit does not follow: measure it (--verify)"
 NO_WEIGHTS = "its weights are not known"
 
 
@@ -50,17 +53,17 @@ def linear_verdict(
     inner_actions, outer_actions = {}, {}
     for g in trace.moving:
         inner_actions[g], outer_actions[g] = trace.action(value, g, [place]), trace.action(value, g, outer)
-    found, lost, unknown, why = matched(trace, inner_actions, outputs, weight, bias, groups)
+    found = matched(trace, inner_actions, outputs, weight, bias, groups, value.guessed)
+    lost, actions = found.lost, {}
     new: Dimension = dimension("fibre", outputs)
-    actions = {}
     for g in trace.moving:
         rest = outer_actions[g]
         if rest is None:
             lost |= {g}
             rest = identity(_size(value, outer))
         before = [atom for number in range(place) for atom in value.dims[number] if atom.kind == "fibre"]
-        actions[g] = _placed(rest, found[g], _size_of(before))
-    return Verdict(actions, lost, unknown, why), new
+        actions[g] = _placed(rest, found.actions[g], _size_of(before))
+    return replace(found, actions=actions, lost=lost), new
 
 
 def matched(
@@ -70,17 +73,22 @@ def matched(
     weight: Tensor,
     bias: Tensor | None,
     groups: int = 1,
-) -> tuple[dict[int, Action], Elements, Elements, str]:
-    """For every element, the action on the outputs of a linear map; with those under which it fails or may fail."""
+    guessed: Elements = NONE,
+) -> Verdict:
+    """What a linear map does to the fibre: actions on its outputs, and under which elements it fails or may fail.
+
+    `guessed` are elements whose action on the inputs is not known.
+    """
     assumed = {g: trace.assumed(g, outputs) for g in trace.moving}
     if not (has_values(weight) and has_values(bias)):
-        return assumed, frozenset(), frozenset(trace.moving), NO_WEIGHTS
+        return Verdict(assumed, NONE, frozenset(trace.moving), NO_WEIGHTS)
     square = weight.shape[-1] == weight.shape[-2]
     first = [(trace.group.elements[g], on_input[g]) for g in trace.generators]
     expected = [(element, own) for element, own in first if own is not None and (square or not element.transposes)]
     filters = Filters(weight.detach().cpu(), groups, expected)
     found: dict[int, Action] = {}
     matches: dict[int, Match] = {}
+    rounds, said = False, True  # whether filters fit up to rounding only, and all of these as a field type says
     for g in trace.moving:
         if g in found:
             continue
@@ -95,18 +103,23 @@ def matched(
         if action is not None and bias is not None:
             numbers = bias.detach().cpu().double().numpy()
             matches[g] = min(matches[g], invariant(numbers, numbers[action]), key=_SEVERITY.index)
-        if action is not None and matches[g] == "yes":
+        if action is not None and matches[g] != "no":
+            rounds = rounds or matches[g] == "rounding"
+            said = said and (matches[g] == "yes" or (declared is not None and np.array_equal(action, declared)))
             found[g] = action
             trace.closed(found, on_input)
-            matches |= dict.fromkeys(found, "yes")
+            matches |= dict.fromkeys(found, matches[g])
     lost = frozenset(g for g, match in matches.items() if match == "no")
-    unknown = frozenset(g for g, match in matches.items() if match == "rounding")
-    why = NO_MATCH if lost else (ROUNDING if unknown else "")
+    mixing = frozenset(g for g in lost if g in guessed or trace.mixes(g, outputs))
+    lost -= mixing
+    unknown = mixing | (frozenset(found) if rounds and not said else NONE)
+    rounded = (STORED if said else ROUNDING) if rounds else ""
+    why = NO_MATCH if lost else (MATRICES if mixing else rounded)
     loose = frozenset(g for g in found if g not in lost)
     moving = weight.shape[-1] * weight.shape[-2] > 1 or any(_moves(on_input[g]) for g in loose)
     if loose and moving and trace.untied(weight):
         unknown, why = unknown | loose, why or FREE
-    return {g: found.get(g, assumed[g]) for g in trace.moving}, lost, unknown, why
+    return Verdict({g: found.get(g, assumed[g]) for g in trace.moving}, lost, unknown, why, guessed=mixing)
 
 
 _SEVERITY: tuple[Match, ...] = ("no", "rounding", "yes")
@@ -174,8 +187,8 @@ def _contract_space(
     for g in trace.moving:
         parts = [Atom(_AS_TAPS.get(atom.kind, atom.kind), atom.size) for atom in dim]  # type: ignore[arg-type]  # a kind
         on_input[g] = full_action(value.actions[g], parts, trace.moves[g])
-    found, lost, unknown, _ = matched(trace, on_input, outputs, weight[:, :, None, None], bias)
-    shapes_alone = lost or (unknown if not has_values(weight) else frozenset())
+    found = matched(trace, on_input, outputs, weight[:, :, None, None], bias, guessed=value.guessed)
+    shapes_alone = found.lost or (found.unknown if not has_values(weight) else NONE)
     operation = trace.serial
 
     def change(space: Space) -> Space:
@@ -185,9 +198,9 @@ def _contract_space(
         return Space(rows, columns)
 
     why = "every place in space has a weight of its own in a linear layer on flattened space"
-    verdict = Verdict(found, frozenset(), unknown - shapes_alone, FREE if unknown - shapes_alone else "")
+    verdict = replace(found, lost=NONE, unknown=found.unknown - shapes_alone, why="" if shapes_alone else found.why)
     return trace.apply(
-        value, op, change, dims=dims, verdict=verdict, grid_lost=frozenset(shapes_alone),
+        value, op, change, dims=dims, verdict=verdict, grid_lost=shapes_alone,
         grid_why=why if shapes_alone else "", closes=len(spatial) == 2,
     )  # fmt: skip
 
