@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eqviz.analysis.symmetry import Symmetry, measure_symmetry
+from eqviz.analysis.symmetry import Symmetry, in_both, measure_symmetry
 from eqviz.audit.auditing import Audit, examine
 from eqviz.capture.orbit_capture import capture, image_batches, require_repeatable
 from eqviz.capture.precision import in_float64
@@ -89,4 +89,4 @@ def measure(
         single = capture(coarse, images, group, layers, fields, batch_size, mask=mask, progress=count)
     except EqvizError:
         single = double
-    return Symmetry(single, double, {})
+    return Symmetry(*in_both(single, double), {})

@@ -1,7 +1,7 @@
 """The symmetry of one network, layer by layer: orbit statistics in float32 and float64, and the rounding floor."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -89,4 +89,26 @@ def measure_symmetry(
     done = single.images
     double = capture(in_float64(model), images, group, layers, fields, batch_size, mask=mask, progress=second)
     few = next(image_batches(images, FLOOR_IMAGES))
-    return Symmetry(single, double, rounding_energy(model, few, layers, batch_size))
+    return Symmetry(*in_both(single, double), rounding_energy(model, few, layers, batch_size))
+
+
+def in_both(single: OrbitStatistics, double: OrbitStatistics) -> tuple[OrbitStatistics, OrbitStatistics]:
+    """Both with the layers that both have; what one of them lacks is among the skipped layers of both, with the reason.
+
+    A network may do other things in float64, such as give out something that is no number.
+    """
+    skipped = {**double.skipped, **single.skipped, **_only_there(double, single), **_only_there(single, double)}
+    first, second = (
+        replace(mine, layers={key: mine.layers[key] for key in mine.layers if key in other.layers}, skipped=skipped)
+        for mine, other in ((single, double), (double, single))
+    )
+    return first, second
+
+
+def _only_there(mine: OrbitStatistics, other: OrbitStatistics) -> dict[str, str]:
+    """The layers that were measured here alone, and why they were not there."""
+    missing = [key for key in mine.layers if key not in other.layers]
+    return {
+        key.layer: f"measured in {mine.dtype} alone; in {other.dtype}: {other.skipped.get(key.layer, 'it did not run')}"
+        for key in missing
+    }

@@ -22,7 +22,7 @@ from eqviz.capture.map_spacing import MapSpacing, Size
 from eqviz.capture.orbit_capture import check_fields, image_batches, require_ran, subsamples
 from eqviz.errors import EqvizError
 from eqviz.fields.derivatives import Order
-from eqviz.fields.field_types import FieldType, Image
+from eqviz.fields.field_types import FieldType, Image, Tokens
 from eqviz.fields.generators import Spacing, generate, has_map
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, placement, tensors_in
 from eqviz.fields.orbit import check_fits
@@ -208,6 +208,8 @@ class _Runner:
             field, origin = resolve_field(key.layer, module, tuple(output.shape), self._fields)
         except EqvizError:
             return None, ""
+        if isinstance(field, Tokens):
+            return None, ""  # no derivative of a sequence tells how its patches move
         try:
             check_fits(field, tuple(output.shape), self._group.elements)
         except EqvizError as problem:

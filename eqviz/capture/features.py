@@ -84,9 +84,9 @@ def orbit_features(
 
     Arguments as in `eqviz.capture`. Elements that interpolate are left out: the group is its exact subgroup. Only
     layers of `kinds` are kept. Maps larger than `largest_map` x `largest_map` are averaged down to that by adaptive
-    average pooling, which every element of D4 passes through at every size. Layers that cannot be aligned are left
-    out. `progress` is told the fraction of images done. Holds all that is returned in memory: some 10 kB an image,
-    element and layer. Raises EqvizError as `eqviz.capture` does.
+    average pooling, which every element of D4 passes through at every size. Layers that cannot be aligned, or run for
+    some of the images only, are left out. `progress` is told the fraction of images done. Holds all that is returned in
+    memory: some 10 kB an image, element and layer. Raises EqvizError as `eqviz.capture` does.
 
     >>> found = orbit_features(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.rand(3, 1, 14, 14), "C4")
     >>> [(key.layer, tuple(features.aligned.shape)) for key, features in found.items()]
@@ -112,7 +112,8 @@ def orbit_features(
             progress(done / total)
 
     left_out = run_orbit(model, images, G, layers, given, batch_size, False, receive, tell)
-    kept = sorted((key for key in parts if key not in left_out), key=lambda key: about[key][0].depth)
+    whole = [key for key, found in parts.items() if sum(part.shape[1] for part in found) == total]
+    kept = sorted((key for key in whole if key not in left_out), key=lambda key: about[key][0].depth)
     return {key: OrbitFeatures(key, *about[key], G, torch.cat(parts[key], dim=1)) for key in kept}
 
 

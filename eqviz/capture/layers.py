@@ -1,6 +1,7 @@
 """Which layers of a model are meant, and what each of them is."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 from torch.nn.modules.activation import MultiheadAttention
@@ -16,7 +17,7 @@ from torch.nn.modules.pooling import (
 )
 
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, declared, field_type
+from eqviz.fields.field_types import FieldType, declared, declared_by_glob, field_type
 from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -123,19 +124,39 @@ def resolve_field(
 ) -> tuple[FieldType, str]:
     """The field type of a layer's output and where it comes from: given, declared or by shape.
 
-    `given` maps globs of layer names to field types; the last one that matches counts. Undeclared maps
+    `given` maps globs of layer names to field types; the last one that matches counts. A glob speaks of many layers at
+    once, of those that its type fits; a type of a layer by its full name counts in any case. Undeclared maps
     (batch, channel, height, width) are taken as images and (batch, feature) as invariant, and the tables say so;
     for any other shape EqvizError asks for a declaration.
     """
     for glob, field in reversed(list(given.items())):
-        if matches(name, glob):
+        if matches(name, glob) and (name == glob or field_type(field).fits(shape)):
             return field_type(field), "given"
     own = declared(module)
-    if own is not None:
+    if own is not None and (own.fits(shape) or not declared_by_glob(module)):
         return own, "declared"
     if len(shape) in (2, 4):
         return field_type("image" if len(shape) == 4 else "invariant"), "by shape"
     raise EqvizError(
-        f"layer {name}", expected="a declared field type", found=f"none, and activations of shape {shape}",
-        fix=f"say how the group acts on it, as in fields={{'{name}': 'regular(C4)'}}",
+        f"layer {name}", expected="a declared field type",
+        found=f"none, and activations of shape {shape_in_words(shape)}",
+        fix=f"say how the group acts on it, as in fields={{'{name}': '{_likely(shape)}'}}",
     )  # fmt: skip
+
+
+def _likely(shape: tuple[int, ...]) -> str:
+    """A field type that activations of this shape could have: tokens of a square grid, or a group axis."""
+    for first, ending in ((0, ""), (1, ", class token")):
+        side = math.isqrt(max(0, shape[1] - first)) if len(shape) == 3 else 0
+        if side > 1 and side * side + first == shape[1] and shape[1] != 4:  # four is more likely the order of C4
+            return f"tokens({side}, {side}{ending})"
+    return "regular(C4)"
+
+
+def shape_in_words(shape: Sequence[int]) -> str:
+    """The shape of a batch of activations, whatever the length of the batch.
+
+    >>> shape_in_words((64, 17, 4))
+    '(batch, 17, 4)'
+    """
+    return f"({', '.join(['batch', *map(str, shape[1:])])})"

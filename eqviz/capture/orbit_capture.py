@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.capture.hooks import watching
-from eqviz.capture.layers import layer_kind, resolve_field, select_layers, split_globs
+from eqviz.capture.layers import layer_kind, resolve_field, select_layers, shape_in_words, split_globs
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType
+from eqviz.fields.field_types import FieldType, field_type
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, matches, near_names, placement
 from eqviz.fields.orbit import align, orbit
 from eqviz.fields.samples import SampleFile
@@ -137,9 +137,10 @@ def run_orbit(
 
 
 def check_fields(model: nn.Module, fields: Mapping[str, str | FieldType]) -> None:
-    """Every key of `fields` is a name or glob of some layer, or of an item such as `head[0]` of one."""
+    """Every key of `fields` is a name or glob of a layer, or of an item such as `head[0]`, and every value a type."""
     known = layer_names(model)
-    for glob in fields:
+    for glob, field in fields.items():
+        field_type(field)
         layer = glob.partition("[")[0]
         if not any(matches(name, glob) or matches(name, layer) for name in known):
             raise EqvizError(
@@ -214,6 +215,7 @@ class _Aligner:
         self._batch = 0
         self._waiting: dict[LayerCall, Tensor] = {}
         self._depths: dict[LayerCall, int] = {}
+        self._shapes: dict[LayerCall, tuple[int, ...]] = {}
         self.skipped: dict[LayerCall, str] = {}
 
     def expect(self, positions: tuple[int, ...], batch: int) -> None:
@@ -234,7 +236,8 @@ class _Aligner:
         try:
             field, origin = resolve_field(key.layer, module, tuple(output.shape), self._fields)
         except EqvizError as problem:
-            self.skipped[key] = f"{problem.found}; {problem.fix}"
+            shape = shape_in_words(output.shape)
+            self.skipped[key] = f"no field type is known for activations of shape {shape}: {problem.fix}"
             return
         aligned = self._align(key, output, field)
         if aligned is None:
@@ -259,14 +262,23 @@ class _Aligner:
 
     def _pass_on(self, key: LayerCall, info: LayerInfo, aligned: Tensor) -> None:
         if len(self._positions) == self._group.order:
-            self._receive(key, info, aligned)
+            self._complete(key, info, aligned)
         elif key not in self._waiting:
             self._waiting[key] = aligned
         elif self._waiting[key].shape[1:] != aligned.shape[1:]:
             shapes = f"{tuple(self._waiting.pop(key).shape[2:])} and {tuple(aligned.shape[2:])}"
             self.skipped[key] = f"maps of {shapes} for elements that keep and that exchange height and width"
         else:
-            self._receive(key, info, self._merge(self._waiting.pop(key), aligned))
+            self._complete(key, info, self._merge(self._waiting.pop(key), aligned))
+
+    def _complete(self, key: LayerCall, info: LayerInfo, aligned: Tensor) -> None:
+        """Pass on a whole orbit, unless the layer gave out another shape in an earlier batch."""
+        shape = tuple(aligned.shape[2:])
+        known = self._shapes.setdefault(key, shape)
+        if known == shape:
+            self._receive(key, info, aligned)
+        else:
+            self.skipped[key] = f"its output changes size from batch to batch: {known} in some, {shape} in others"
 
     def _merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Two halves of an orbit in the order of the group; `second` are the elements expected last."""

