@@ -1,4 +1,4 @@
-"""The networks that have a name: a plain dictionary, built on request.
+"""The networks that have a name: a plain dictionary of eqviz's own, and what packages and the user offer.
 
 Nothing is imported here but the standard library, so that listing names never loads torch.
 """
@@ -6,11 +6,12 @@ Nothing is imported here but the standard library, so that listing names never l
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from eqviz.errors import EqvizError
 from eqviz.models.arguments import brief
+from eqviz.models.construction import construct
+from eqviz.models.lookup import all_offered, load, offered
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,10 +53,12 @@ MOST_PARAMETERS = 500_000_000
 
 
 def build_model(name: str, **arguments: object) -> "nn.Module":
-    """The network of that name in MODELS, built with its defaults and these keyword arguments, with fresh weights.
+    """The network of that name, built with its defaults and these keyword arguments, with fresh weights.
 
-    It is built first without memory (torch's meta device); weights come from torch's generator, so seed that before.
-    Raises EqvizError for an unknown name, unknown keywords, values of the wrong kind, and above 500 million parameters.
+    Names are those of MODELS, of entry points and of modules that were offered (:mod:`eqviz.models.lookup`). eqviz's
+    own is built first without memory (torch's meta device); weights come from torch's generator, so seed that before.
+    Raises EqvizError for an unknown name, unknown keywords, values of the wrong kind, above 500 million parameters, and
+    for whatever a network of others' raises.
 
     >>> build_model("p4cnn", in_channels=3).conv1.weight.shape
     torch.Size([10, 3, 1, 3, 3])
@@ -64,6 +67,8 @@ def build_model(name: str, **arguments: object) -> "nn.Module":
     eqviz.errors.EqvizError: model p4cnn: expected in_channels=1, ...; found 'chanels'; did you mean channels?
     """
     constructor = _constructor(name)
+    if not is_own(name):
+        return construct(f"model {name}", constructor, arguments)
     accepted = _accepted(name, constructor, arguments)
     _refuse_giants(name, constructor, accepted)
     built: nn.Module = constructor(**accepted)
@@ -82,21 +87,50 @@ def model_group(name: str) -> str:
     return "D4" if name in MIRRORED else "C4"
 
 
+def find_model(name: str) -> str | None:
+    """Where the constructor of that name is, as `module:attribute`; None for a name that nothing is known by.
+
+    >>> find_model("p4conv"), find_model("os.system")
+    ('eqviz.models.single:p4conv', None)
+    """
+    return MODELS.get(name) or offered(name)
+
+
+def is_own(name: str) -> bool:
+    """Whether that is one of eqviz's own networks, which can be built without memory and have their own checks.
+
+    >>> is_own("p4cnn"), is_own("nothing")
+    (True, False)
+    """
+    return (find_model(name) or "").startswith("eqviz.")
+
+
+def model_names() -> tuple[str, ...]:
+    """All names that :func:`build_model` takes: eqviz's own first.
+
+    >>> model_names()[0]
+    'p4cnn'
+    """
+    return tuple(dict.fromkeys([*MODELS, *(name for name, _ in all_offered())]))
+
+
 def describe_models() -> list[dict[str, object]]:
     """One row for every network: model, group, parameters (with default arguments), arguments, about.
+
+    Parameters of networks that are not eqviz's own are not counted: they would have to be built.
 
     >>> describe_models()[0]["model"]
     'p4cnn'
     """
     rows: list[dict[str, object]] = []
-    for name in MODELS:
+    for name in model_names():
         constructor = _constructor(name)
         about = (inspect.getdoc(constructor) or "").split("\n")[0]
         rows.append(
             {
                 "model": name,
                 "group": model_group(name),
-                "parameters": _parameters(constructor, {}),
+                "parameters": _parameters(constructor, {}) if is_own(name) else "",
                 "arguments": _signature(constructor),
                 "about": about,
             }
@@ -105,17 +139,24 @@ def describe_models() -> list[dict[str, object]]:
 
 
 def _target(name: str) -> str:
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        fix = f"did you mean {near[0]}?" if near else "see `eqviz list models`"
-        raise EqvizError("model", expected=f"one of {', '.join(MODELS)}", found=brief(name), fix=fix)
-    return MODELS[name]
+    found = find_model(name)
+    if found is None:
+        raise unknown_model("model", name)
+    return found
+
+
+def unknown_model(about: str, name: object) -> EqvizError:
+    """The error for a name that nothing is known by, with near names; `about` is where it was found."""
+    known = model_names()
+    near = difflib.get_close_matches(str(name), known, n=1)
+    fix = f"did you mean {near[0]}?" if near else "see `eqviz list models`"
+    fix += "; --import MODULE brings models of your own"
+    expected = f"a registered model: {', '.join(known[:6])}, ..."
+    return EqvizError(about, expected=expected, found=brief(name), fix=fix)
 
 
 def _constructor(name: str) -> Callable[..., Any]:
-    module, _, attribute = _target(name).partition(":")
-    constructor: Callable[..., Any] = getattr(import_module(module), attribute)
-    return constructor
+    return load(_target(name))
 
 
 def _signature(constructor: Callable[..., Any]) -> str:

@@ -12,6 +12,7 @@ from eqviz.plots.labels import network_label
 from eqviz.report.figures import FIGURES
 from eqviz.report.page import verdict
 from eqviz.report.tables import TABLES
+from eqviz.studies.finding import Survey
 from eqviz.studies.run_folders import Run
 from eqviz.studies.runs import Runs
 from eqviz.tables import format_size
@@ -60,6 +61,14 @@ def runs_in_words(runs: Sequence[Run]) -> str:
         for run in runs
     ]
     return _text(rows)
+
+
+def survey_in_words(found: Survey) -> str:
+    """The runs of a folder, and below them what was not understood and why."""
+    parts = [runs_in_words(found.runs)] if found.runs else []
+    for title, pairs in (("not usable", found.faults), ("not described", found.strangers)):
+        parts += [f"{title}:\n" + "\n".join(f"  {path}: {why}" for path, why in pairs)] if pairs else []
+    return "\n\n".join(parts)
 
 
 def networks_in_words(networks: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Modules of the user's that register models, named by the user and by nobody else."""
+"""Modules of the user's that bring models, named by the user and by nobody else."""
 
 import importlib
 import sys
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eqviz.errors import EqvizError
+from eqviz.models.lookup import offer_module
 
 
 def import_modules(names: Sequence[str]) -> None:
     """Import modules by name, from the current folder too. Raises EqvizError for one that cannot be imported.
 
+    Their classes of networks, and functions that are annotated to return one, are then models by their names.
     Only names given on the command line or in Python come here; nothing in a checkpoint folder does.
     """
     here = str(Path.cwd())
@@ -24,3 +26,4 @@ def import_modules(names: Sequence[str]) -> None:
                 f"--import {name}", expected="a module that can be imported",
                 found=f"{type(error).__name__}: {error}", fix="run from the folder that holds it, or mend the module",
             ) from error  # fmt: skip
+        offer_module(name)

@@ -112,7 +112,7 @@ class MeasuredRuns(Sequence[Run], ABC):
 
     @cached_property
     def _model_names(self) -> dict[str, str]:
-        """Model names, with the arguments added where runs of one name differ in them.
+        """Labels, or else model names, with the arguments added where runs of one name differ in them.
 
         What follows from the data (`in_channels`, `classes`) is compared among runs on the same data only.
         """
@@ -126,7 +126,7 @@ class MeasuredRuns(Sequence[Run], ABC):
                 for others in [on_same_data if name in _OF_THE_DATA else alike]
                 if any(other.arguments.get(name) != value for other in others)
             ]
-            names[run.name] = f"{run.model}({', '.join(telling)})" if telling else run.model
+            names[run.name] = run.label or (f"{run.model}({', '.join(telling)})" if telling else run.model)
         return names
 
     @cached_property

@@ -157,7 +157,9 @@ def corner_fill(run: Run, settings: Settings) -> float:
 
 def network_ingredients(run: Run, epoch: int | None, settings: Settings) -> dict[str, Any]:
     """What a result of a network alone depends on, for the key it is kept under; `epoch` None is the untrained twin."""
+    adapter = {} if run.adapter is None else {"adapter": run.adapter.ingredients()}
     return {
+        **adapter,
         "weights": {"untrained": run.seed} if epoch is None else file_fingerprint(run.weights_path(epoch)),
         "model": run.model,
         "arguments": dict(run.arguments),

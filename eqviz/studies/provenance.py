@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from eqviz.models.registry import MODELS
+from eqviz.models.registry import find_model
 
 _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "matplotlib")
 _MEASURING = ("groups", "fields", "capture", "audit", "models", "data", "analysis")
@@ -36,7 +36,8 @@ def model_fingerprints(model: str, imports: Sequence[str]) -> dict[str, str]:
     >>> model_fingerprints("p4cnn", ())
     {}
     """
-    modules = {MODELS[model].partition(":")[0], *imports}
+    where = find_model(model)
+    modules = {*([] if where is None else [where.partition(":")[0]]), *imports}
     own = sorted(name for name in modules if name.partition(".")[0] != "eqviz")
     files = {name: getattr(importlib.import_module(name), "__file__", None) for name in own}
     return {name: file_fingerprint(Path(path)) for name, path in files.items() if path is not None}

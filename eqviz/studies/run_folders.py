@@ -1,15 +1,14 @@
-"""A run folder: `run.toml`, weights as `epoch-0025.safetensors` for each saved epoch, and `metrics.csv`.
+"""A run and its folder: `run.toml`, weights as `epoch-0025.safetensors` for each saved epoch, and `metrics.csv`.
 
 Nothing in it makes eqviz import or run code: the model is a name that must be registered already, and weights are
-plain numbers.
+plain numbers. Runs of other people's, which `eqviz.toml` describes, are runs too: they have an `Adapter` and the
+`files` of their epochs.
 """
 
-import os
 import re
 import threading
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eqviz.checkpoints.fitting import fit_state
+from eqviz.checkpoints.reading import read_checkpoint
 from eqviz.data.images import Normalisation
 from eqviz.errors import EqvizError
-from eqviz.models.registry import build_model
+from eqviz.models.construction import construct
+from eqviz.models.registry import build_model, is_own
+from eqviz.studies.adapters import Adapter
 from eqviz.studies.run_records import read_record
 from eqviz.studies.settings import DataSettings, TrainingSettings
 from eqviz.studies.streams import own_randomness, stream_seed
@@ -31,7 +34,6 @@ METRICS = "metrics.csv"
 RESUME = "resume.pt"
 METRIC_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_accuracy", "learning_rate", "seconds")
 
-_DEPTH = 6
 _BUILDING = threading.Lock()
 """Fresh weights come from torch's one generator: no other thread may draw from it meanwhile."""
 _WEIGHTS = re.compile(r"epoch-(\d{4,6})\.safetensors")
@@ -42,7 +44,8 @@ class Run:
     """One training run on disk; `arguments` are all keyword arguments of the model, `epochs` the saved ones.
 
     `input_size` is (height, width) in pixels; `planned_epochs`, `parameters`, `train_images` and `training` are None
-    where the folder does not say.
+    where the folder does not say. A run of other people's has an `adapter` and the `files` of its epochs, and is
+    described in the file `record`; `label` is what its network is called in tables and figures.
     """
 
     folder: Path
@@ -61,12 +64,21 @@ class Run:
     parameters: int | None = None
     train_images: int | None = None
     training: TrainingSettings | None = None
+    label: str = ""
+    adapter: Adapter | None = None
+    files: Mapping[int, Path] | None = None
+    described_in: str = ""
 
     @property
     def finished(self) -> bool:
         """Whether its last epoch is saved and nothing is left to resume."""
         complete = self.planned_epochs is None or self.planned_epochs in self.epochs
-        return complete and not (self.folder / RESUME).exists()
+        return complete and (self.adapter is not None or not (self.folder / RESUME).exists())
+
+    @property
+    def record(self) -> str:
+        """Where it is described: its `run.toml`, or a table of an `eqviz.toml`."""
+        return self.described_in or str(self.folder / RECORD)
 
     def weights_path(self, epoch: int | None = None) -> Path:
         """The weights of a saved epoch; of the last one if None. Raises EqvizError for an epoch that is not saved."""
@@ -76,7 +88,7 @@ class Run:
                 f"run {self.name}", expected=f"a saved epoch: {', '.join(map(str, self.epochs))}",
                 found=f"epoch {short(wanted)}", fix="choose one of these",
             )  # fmt: skip
-        path = self.folder / weights_name(wanted)
+        path = self.folder / weights_name(wanted) if self.files is None else self.files[wanted]
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise EqvizError(
                 str(path), expected="weights inside the run folder", found=f"a link to {path.resolve()}",
@@ -89,14 +101,22 @@ class Run:
 
         Raises EqvizError for files that cannot be read, weights that do not fit, and values that are not finite.
         """
-        path = self.weights_path(epoch)
-        return read_weights(path, self.architecture().state_dict(), self.model)
+        return self._state_for(self.architecture(), epoch)
+
+    def _state_for(self, model: nn.Module, epoch: int | None) -> dict[str, Tensor]:
+        path, wanted = self.weights_path(epoch), model.state_dict()
+        if self.adapter is None:
+            return read_weights(path, wanted, self.model)
+        derived = set(model.eval().state_dict()) - set(wanted)  # what some layers make of their weights in eval mode
+        return fit_state(read_checkpoint(path), wanted, self.model, self.adapter.reading, derived=derived)
 
     def architecture(self) -> nn.Module:
-        """The network on torch's meta device: its modules and the shapes of its weights, without their values.
+        """The network without the values of its weights: on torch's meta device where it is one of eqviz's.
 
         Raises EqvizError for arguments the model does not take.
         """
+        if not self._own:
+            return self._built(None)
         with torch.device("meta"):
             return self._fresh()
 
@@ -106,10 +126,13 @@ class Run:
         Raises EqvizError as :meth:`state_dict` does, and for arguments the model does not take. Leaves torch's random
         state as it was.
         """
-        state = self.state_dict(epoch)
-        with _BUILDING, own_randomness():
-            model = self._fresh()
-        model.load_state_dict(state)
+        if self._own:
+            state = self.state_dict(epoch)
+            model = self._built(None)
+        else:  # building it may be slow, or leave something behind: once is enough
+            model = self._built(None)
+            state = self._state_for(model.train(), epoch)
+        model.train().load_state_dict(state)
         return model.eval()
 
     def untrained(self) -> nn.Module:
@@ -117,16 +140,32 @@ class Run:
 
         Raises EqvizError for arguments the model does not take. Leaves torch's random state as it was.
         """
+        return self._built(stream_seed(self.seed, "weights")).eval()
+
+    @property
+    def _own(self) -> bool:
+        return is_own(self.model) and (self.adapter is None or self.adapter.constructor is None)
+
+    def _built(self, seed: int | None) -> nn.Module:
         with _BUILDING, own_randomness():
-            torch.manual_seed(stream_seed(self.seed, "weights"))
-            return self._fresh().eval()
+            if seed is not None:
+                torch.manual_seed(seed)
+            return self._fresh()
 
     def _fresh(self) -> nn.Module:
         try:
-            return build_model(self.model, **self.arguments)
+            if self.adapter is None:
+                return build_model(self.model, **self.arguments)
+            made = self.adapter.constructor
+            model = (
+                build_model(self.model, **self.arguments)
+                if made is None
+                else construct(f"model {self.model}", made, self.arguments)
+            )
+            return self.adapter.apply(model)
         except EqvizError as error:
             raise EqvizError(
-                f"{self.folder / RECORD}: {error.about}", expected=error.expected, found=error.found, fix=error.fix
+                f"{self.record}: {error.about}", expected=error.expected, found=error.found, fix=error.fix
             ) from error
 
     def metrics(self) -> pd.DataFrame:
@@ -160,56 +199,24 @@ def read_run(folder: str | Path) -> Run:
     Raises EqvizError for a folder that is missing or holds no run, and for a `run.toml` that is broken: missing keys,
     wrong types, a model that is not registered, a later format.
     """
-    folder = _existing(Path(folder))
+    folder = existing_folder(Path(folder))
     if not (folder / RECORD).is_file():
-        raise _no_run(folder, "no run.toml")
+        raise EqvizError(
+            str(folder), expected="a run (run.toml and weights such as epoch-0025.safetensors)", found="no run.toml",
+            fix="make one with `eqviz train RECIPE -o FOLDER`",
+        )  # fmt: skip
     record = read_record(folder / RECORD)
     return Run(folder=folder, name=folder.resolve().name, epochs=_saved_epochs(folder), **record)
 
 
-def find_runs(folder: str | Path) -> tuple[Run, ...]:
-    """All runs in a folder and the folders in it (six deep), sorted by path; runs of equal name are told apart by path.
-
-    Hidden folders are skipped. Raises EqvizError for a folder that is missing or holds no run, and as :func:`read_run`.
-    """
-    root = _existing(Path(folder))
-    runs = [read_run(found) for found in sorted(_run_folders(root))]
-    if not runs:
-        raise _no_run(root, "none" if any(root.iterdir()) else "an empty folder")
-    often = Counter(run.name for run in runs)
-    return tuple(
-        replace(run, name=run.folder.relative_to(root).as_posix()) if often[run.name] > 1 else run for run in runs
-    )
-
-
-def _run_folders(root: Path) -> list[Path]:
-    found, seen = [], set()
-    for parent, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(parent)
-        depth = len(Path(parent).relative_to(root).parts)
-        if RECORD in names and real not in seen:
-            found.append(Path(parent))
-        if real in seen or RECORD in names or depth >= _DEPTH:
-            folders.clear()
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-    return found
-
-
-def _existing(folder: Path) -> Path:
+def existing_folder(folder: Path) -> Path:
+    """`folder`, if it is there. Raises EqvizError otherwise."""
     if folder.is_dir():
         return folder
     found = "a file" if folder.exists() else "no such folder"
     raise EqvizError(
-        str(folder), expected="a folder of runs", found=found, fix="give the folder `eqviz train` wrote to"
+        str(folder), expected="a folder of runs", found=found, fix="give the folder that holds the checkpoints"
     )
-
-
-def _no_run(folder: Path, found: str) -> EqvizError:
-    return EqvizError(
-        str(folder), expected="a run (run.toml and weights such as epoch-0025.safetensors) in it or below it",
-        found=found, fix="make one with `eqviz train RECIPE -o FOLDER`",
-    )  # fmt: skip
 
 
 def _saved_epochs(folder: Path) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from eqviz.errors import EqvizError
 from eqviz.groups.group import group
-from eqviz.models.registry import MODELS
+from eqviz.models.registry import find_model, unknown_model
 from eqviz.studies.settings import (
     MOST_EPOCHS,
     MOST_IMAGES,
@@ -62,10 +62,8 @@ def _check_format(table: TomlTable) -> None:
 
 def _model(table: TomlTable) -> str:
     name = table.text("model")
-    if name not in MODELS:
-        raise table.refuse(
-            "model", f"a registered model: {', '.join(MODELS)}", fix="register it first, with --import MODULE"
-        )
+    if find_model(name) is None:
+        raise unknown_model(table.about("model"), name)
     return name
 
 

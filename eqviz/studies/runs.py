@@ -1,24 +1,27 @@
 """A folder of checkpoints as one object whose methods are the tables of eqviz."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
+from torch import nn
 
 from eqviz.analysis.accuracy import QUARTER_TURNS
 from eqviz.analysis.published import read_published
 from eqviz.errors import EqvizError
+from eqviz.studies.adapters import CopyOf
 from eqviz.studies.analyses import ANALYSED, ANALYSES, Analysed, analyse_run
 from eqviz.studies.data_symmetries import DATA_SYMMETRY, run_data_symmetry
 from eqviz.studies.derived import CURVES, DERIVED
 from eqviz.studies.extensions import import_modules
+from eqviz.studies.finding import find_runs
 from eqviz.studies.measured_runs import Epochs
 from eqviz.studies.measuring import ACCURACY
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import TWIN_CKA, compare_twins, partners, twins_of
-from eqviz.studies.run_folders import Run, find_runs
+from eqviz.studies.run_folders import Run
 from eqviz.studies.stages import STAGE_ERRORS, stage_calls, stage_rows
 from eqviz.studies.stepping import Call, OnStep, teller
 from eqviz.studies.tables_in_depth import TablesInDepth
@@ -185,6 +188,7 @@ def open_runs(
     folder: str | Path,
     settings: Settings | None = None,
     *,
+    model: Callable[..., nn.Module] | nn.Module | None = None,
     epochs: Epochs = "last",
     jobs: int = 1,
     on_step: OnStep | None = None,
@@ -195,6 +199,8 @@ def open_runs(
     `settings`, or any of its fields as keywords (`group="C4"`, `limit=500`), say what to measure; `epochs` is `last`
     or `all` saved epochs; `jobs` measures that many checkpoints at a time in processes of their own, through joblib
     (inside `joblib.parallel_config(backend="dask")` on a cluster). `on_step` is told of progress.
+    `model`, a class or function, makes the networks of checkpoints that an `eqviz.toml` describes, from the arguments
+    given there and in place of the model named there.
     Raises EqvizError for a folder that is missing or holds no run, and for settings that are unknown or cannot be.
     """
     if epochs not in ("last", "all"):
@@ -212,4 +218,9 @@ def open_runs(
     if chosen.published is not None:
         read_published(chosen.published)  # before anything is measured: it may be a file that cannot be read
     import_modules(chosen.imports)
-    return Runs(Path(folder), find_runs(folder), chosen, epochs, jobs, on_step)
+    return Runs(Path(folder), find_runs(folder, _constructor(model)), chosen, epochs, jobs, on_step)
+
+
+def _constructor(model: Callable[..., nn.Module] | nn.Module | None) -> Callable[..., nn.Module] | None:
+    """What makes the networks: copies of one that is given."""
+    return CopyOf(model) if isinstance(model, nn.Module) else model

@@ -13,10 +13,12 @@ from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Regular, declared
-from eqviz.models.registry import MODELS, build_model
+from eqviz.models.lookup import load
+from eqviz.models.registry import build_model, find_model, model_names
 from eqviz.studies.extensions import import_modules
+from eqviz.studies.finding import find_runs
 from eqviz.studies.random_weights import in_general_position
-from eqviz.studies.run_folders import Run, find_runs
+from eqviz.studies.run_folders import Run
 from eqviz.studies.toml_tables import short
 
 
@@ -65,7 +67,7 @@ def find_targets(
     `arguments` are keyword arguments for building it, to which `channels` is added as `in_channels` if it takes that.
     Its weights are random (:func:`eqviz.studies.random_weights.in_general_position`); those of a model stay its own.
 
-    Raises EqvizError for a target that is neither, for runs as :func:`eqviz.studies.run_folders.find_runs`, and for
+    Raises EqvizError for a target that is neither, for runs as :func:`eqviz.studies.finding.find_runs`, and for
     options that do not fit the kind of target.
 
     >>> find_targets("p4cnn", arguments={"channels": 2})[0].build().conv2.weight.shape
@@ -122,7 +124,7 @@ def _value(text: str) -> object:
 
 
 def _of_folder(folder: Path, target: str, arguments: Mapping[str, object], epoch: int | None) -> tuple[Target, ...]:
-    hidden = f"the folder {target}, not the registered model of that name" if target in MODELS else ""
+    hidden = f"the folder {target}, not the registered model of that name" if find_model(target) else ""
     if arguments:
         raise EqvizError(
             "--set", expected="the name of a model as TARGET", found=f"the folder {target}",
@@ -149,9 +151,9 @@ def _of_run(run: Run, others: Sequence[Run], epoch: int | None, note: str) -> Ta
 
 
 def _of_name(name: str, arguments: dict[str, object], channels: int | None, imports: Sequence[str]) -> Target:
-    if name in MODELS:
-        module, _, attribute = MODELS[name].partition(":")
-        made: Any = getattr(importlib.import_module(module), attribute)
+    where = find_model(name)
+    if where is not None:
+        made: Any = load(where)
     else:
         made = next((found for found in (_imported(module, name) for module in imports) if found is not None), None)
     if made is None:
@@ -164,7 +166,7 @@ def _of_name(name: str, arguments: dict[str, object], channels: int | None, impo
         return Target(name, name, {}, made.eval)
     if channels is not None and "in_channels" in _parameters(made):
         arguments = {"in_channels": channels, **arguments}
-    build = (lambda: build_model(name, **arguments)) if name in MODELS else (lambda: made(**arguments))
+    build = (lambda: build_model(name, **arguments)) if where is not None else (lambda: made(**arguments))
     return Target(name, name, arguments, lambda: _random(name, build, 0), twin=lambda: _random(name, build, 1))
 
 
@@ -182,7 +184,7 @@ def _parameters(made: Callable[..., Any]) -> Collection[str]:
 
 
 def _unknown(name: str, imports: Sequence[str]) -> EqvizError:
-    near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.5)
     looked = f", nothing in {', '.join(imports)}" if imports else ""
     found = (
         f"{short(name)}, a file" if Path(name).is_file() else f"{short(name)}, no such folder and no such model{looked}"

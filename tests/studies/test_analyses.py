@@ -13,8 +13,8 @@ from eqviz.studies import analyses
 from eqviz.studies.analyses import ANALYSES, Analysis, analyse_run
 from eqviz.studies.cache import Cache
 from eqviz.studies.derived import CURVES, DERIVED, analyses_behind
+from eqviz.studies.finding import find_runs
 from eqviz.studies.measuring_settings import Settings
-from eqviz.studies.run_folders import find_runs
 from eqviz.studies.runs import Runs, open_runs
 from eqviz.tables import RUN_KEYS, SCHEMAS
 

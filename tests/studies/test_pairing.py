@@ -3,9 +3,9 @@
 import pandas as pd
 
 from eqviz.studies.cache import Cache
+from eqviz.studies.finding import find_runs
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import compare_twins, partners
-from eqviz.studies.run_folders import find_runs
 
 SHARED = {"model": "p4cnn", "group": "C4", "data": "digits", "regime": "upright"}
 

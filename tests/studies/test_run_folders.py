@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eqviz.errors import EqvizError
+from eqviz.studies.finding import find_runs
 from eqviz.studies.recipes import parse_recipe
-from eqviz.studies.run_folders import find_runs, read_run
+from eqviz.studies.run_folders import read_run
 
 RUN = "p4cnn-8-seed0"
 

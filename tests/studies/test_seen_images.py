@@ -7,7 +7,7 @@ import torch
 
 from eqviz.fields.grid_action import act_on_grid
 from eqviz.groups.group import group
-from eqviz.studies.run_folders import find_runs
+from eqviz.studies.finding import find_runs
 from eqviz.studies.runs import open_runs
 from eqviz.studies.seen_images import seen_images
 from eqviz.studies.settings import Rotation, TrainingSettings

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from eqviz.errors import EqvizError
+from eqviz.studies.finding import find_runs
 from eqviz.studies.recipes import parse_recipe
-from eqviz.studies.run_folders import find_runs, read_run
+from eqviz.studies.run_folders import read_run
 from eqviz.studies.training import train_recipe
 
 RUN = "p4cnn-8-seed0"
