@@ -122,20 +122,22 @@ def describe_models() -> list[dict[str, object]]:
     >>> describe_models()[0]["model"]
     'p4cnn'
     """
-    rows: list[dict[str, object]] = []
-    for name in model_names():
+    return [_described(name) for name in model_names()]
+
+
+def _described(name: str) -> dict[str, object]:
+    try:
         constructor = _constructor(name)
-        about = (inspect.getdoc(constructor) or "").split("\n")[0]
-        rows.append(
-            {
-                "model": name,
-                "group": model_group(name),
-                "parameters": _parameters(constructor, {}) if is_own(name) else "",
-                "arguments": _signature(constructor),
-                "about": about,
-            }
-        )
-    return rows
+        takes = _signature(constructor)
+    except (EqvizError, TypeError, ValueError) as error:  # of a package that is broken, or that says nothing
+        return {"model": name, "group": model_group(name), "parameters": "", "arguments": "", "about": str(error)}
+    return {
+        "model": name,
+        "group": model_group(name),
+        "parameters": _parameters(constructor, {}) if is_own(name) else "",
+        "arguments": takes,
+        "about": (inspect.getdoc(constructor) or "").split("\n")[0],
+    }
 
 
 def _target(name: str) -> str:
