@@ -5,19 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
+
+from eqviz.checkpoints.contents import epoch, find_states, hyperparameters
+from eqviz.checkpoints.file_kinds import kind_of, not_weights
+from eqviz.checkpoints.safetensors_files import load_safetensors
+from eqviz.checkpoints.torch_files import load_torch
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What is in a file of weights.
 
-    `states` are the state dicts by their place in the file, best first: "" (the file itself), "state_dict", "model",
-    "ema.shadow", ...; tensors are on the CPU and not checked for their values, which :func:`fit_state` does.
+    `format` is "safetensors", "torch" or "torch, before 1.6". `states` are the state dicts by their place in the file,
+    best first: "" (the file itself), "state_dict", "model", "ema.shadow", ...; tensors are on the CPU, as they are in
+    the file, and not checked for their values, which :func:`eqviz.checkpoints.fitting.fit_state` does.
     `hyperparameters` holds plain values only (text, numbers, booleans, lists and dictionaries of these); `epoch` is
-    None where the file does not say it. `format` is "safetensors", "torch" or "torch, before 1.6".
+    None where the file does not say it.
     """
 
     path: Path
@@ -28,15 +32,26 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The state dicts in a file of weights, whatever its name: safetensors, or torch's own formats.
+    """The state dicts in a file of weights, whatever its name: safetensors, or the formats of torch.save since 0.1.10.
 
-    Nothing in the file is run. Raises EqvizError for everything that is wrong with it.
+    Nothing in the file is run or imported. Raises EqvizError for everything that is wrong with it: no file, no weights,
+    broken, cut off, declaring more than it holds, naming anything but tensors and plain values.
+
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "model.pth.tar"
+    >>> torch.save({"state_dict": torch.nn.Linear(2, 1).state_dict(), "epoch": 25}, path)
+    >>> checkpoint = read_checkpoint(path)
+    >>> checkpoint.format, {place: list(state) for place, state in checkpoint.states.items()}, checkpoint.epoch
+    ('torch', {'state_dict': ['weight', 'bias']}, 25)
     """
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:9] == b"{":
-        return Checkpoint(path, "safetensors", {"": load_file(path)}, {}, None)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    states = {"": content} if all(isinstance(value, Tensor) for value in content.values()) else content
-    states = {place: state for place, state in states.items() if isinstance(state, Mapping)}
-    return Checkpoint(path, "torch", states, {}, None)
+    path = Path(path)
+    kind, size = kind_of(path)
+    if kind == "safetensors":
+        tensors, content = load_safetensors(path)
+        states, settings = {"": tensors} if tensors else {}, hyperparameters(content, all_else=True)
+    else:
+        content = load_torch(path, kind, size)
+        states, settings = find_states(content), hyperparameters(content)
+    if not states:
+        raise not_weights(path, "no named weights in it", "save the model's state_dict()")
+    return Checkpoint(path, kind, states, settings, epoch(content))
