@@ -31,7 +31,7 @@ from typing import Any
 from eqviz.data.images import Normalisation
 from eqviz.errors import EqvizError
 from eqviz.groups.group import group
-from eqviz.models.registry import MODELS, model_group
+from eqviz.models.registry import model_group, model_names
 from eqviz.studies.settings import (
     MOST_SEED,
     CheckpointSettings,
@@ -236,6 +236,8 @@ def _read_variant(name: str, data: TomlTable, training: TomlTable) -> Variant:
     found = Variant(name, DataSettings.read(data), _read_normalisation(data), TrainingSettings.read(training))
     for part in (data, training):
         part.finish()
+    if not found.data.labels:
+        raise data.refuse("labels", "labels, to train on", fix="leave it out")
     return found
 
 
@@ -249,7 +251,7 @@ def _read_normalisation(data: TomlTable) -> Normalisation | None:
 
 
 def _read_run(table: TomlTable) -> RunTemplate:
-    model = table.choice("model", list(MODELS))
+    model = table.choice("model", model_names())
     size = parse_size(table.raw("input_size", "an input size such as 28 or '28x32'"), table.about("input_size"))
     arguments = read_arguments(table.table("arguments", optional=True))
     for key in ("in_channels", "classes"):

@@ -30,7 +30,7 @@ OPTIONS = {
     "analyse": {"--output", "--only", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},
     "tables": {"--output", "--only", "--format", "--digits", *MEASURING},
-    "list": set(),
+    "list": {"--import"},
 }  # fmt: skip
 
 
