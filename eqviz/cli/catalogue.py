@@ -9,8 +9,9 @@ from eqviz.cli.options import import_option
 @click.argument("what", type=click.Choice(["models", "data", "analyses", "figures"]))
 @import_option
 def list_command(what: str, imports: tuple[str, ...]) -> None:
-    """The models, data sets, analyses (tables) or figures that eqviz knows. Models are eqviz's own, those that installed
-    packages offer, and those of your modules.
+    """The models, data sets, analyses (tables) or figures that eqviz knows.
+
+    Models are eqviz's own, those that installed packages offer, and those of your modules.
 
     \b
       eqviz list models
