@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from eqviz.data.images import LabelledImages
+from eqviz.data.images import UNLABELLED, LabelledImages
 from eqviz.data.npz import array_names, read_array
 from eqviz.data.resize import from_bytes
 from eqviz.data.splits import check_split, held_out
@@ -24,14 +24,16 @@ SOURCES = ("image", "source", "group")
 _MOST_CLASSES = 100_000
 
 
-def load_arrays(path: Path, split: str) -> LabelledImages:
+def load_arrays(path: Path, split: str, *, labels: bool = True) -> LabelledImages:
     """The images and labels of one split of an .npz file, as float32 (n, channel, height, width), values 0..1.
 
     The arrays are `x_train, y_train, x_test, y_test` (or `train_images, ...`), or `images` and `labels` (or `x` and
     `y`). Without a split in the file, about 20% are the test split: of the sources in `image`, `source` or `group`
     (one text or number for each picture) if there is one of these, else of the pictures, by the hash of their pixels,
     so that copies stay together. Images are n H W, n H W C (C 1 or 3) or n C H W; bytes, or floats in 0..1. Labels
-    are class numbers from 0 (named by an array `classes`, if there is one) or names. Raises EqvizError otherwise.
+    are class numbers from 0 (named by an array `classes`, if there is one) or names. Without `labels` only the images
+    are looked at, all of one class, `unlabelled`; without a split in the file they are in both. Raises EqvizError
+    otherwise.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "grey.npz"
@@ -42,10 +44,21 @@ def load_arrays(path: Path, split: str) -> LabelledImages:
     check_split(split)
     path = Path(path)
     names = array_names(path)
+    if not labels:
+        return _unlabelled(path, split, names)
     for keys in DIVIDED:
         if set(keys) <= set(names):
             return _divided(path, split, keys, names)
     return _undivided(path, split, names)
+
+
+def _unlabelled(path: Path, split: str, names: list[str]) -> LabelledImages:
+    divided = [keys[0] if split == "train" else keys[2] for keys in DIVIDED if {keys[0], keys[2]} <= set(names)]
+    only = names if len(names) == 1 else []
+    key = divided[0] if divided else _first(path, names, (*IMAGES, *only))
+    pixels = read_array(path, key)
+    images = _images(path, key, pixels, len(pixels) if pixels.ndim else 0)
+    return LabelledImages(path.stem, split, images, np.zeros(len(images), np.int64), (UNLABELLED,))
 
 
 def _divided(path: Path, split: str, keys: tuple[str, ...], names: list[str]) -> LabelledImages:
@@ -61,7 +74,8 @@ def _divided(path: Path, split: str, keys: tuple[str, ...], names: list[str]) ->
 
 
 def _undivided(path: Path, split: str, names: list[str]) -> LabelledImages:
-    images_key, labels_key = (_first(path, names, keys) for keys in (IMAGES, LABELS))
+    images_key = _first(path, names, IMAGES)
+    labels_key = _first(path, names, LABELS, ", or set labels = false in the settings of the data")
     numbers, classes = _numbered(path, _flat(path, labels_key, read_array(path, labels_key)), names)
     pixels = read_array(path, images_key)
     images = _images(path, images_key, pixels, len(numbers))
@@ -73,14 +87,14 @@ def _undivided(path: Path, split: str, names: list[str]) -> LabelledImages:
     return LabelledImages(path.stem, split, images[rows], numbers[rows], classes)
 
 
-def _first(path: Path, names: list[str], keys: tuple[str, ...]) -> str:
+def _first(path: Path, names: list[str], keys: tuple[str, ...], otherwise: str = "") -> str:
     found = next((key for key in keys if key in names), None)
     if found is None:
         raise _fault(
             path,
             f"an array {' or '.join(keys)}",
             ", ".join(names[:10]) or "no arrays",
-            "save it under one of these names",
+            f"save it under one of these names{otherwise}",
         )
     return found
 

@@ -1,4 +1,7 @@
-"""A folder of pictures by class: `root/<class>/*.png`, or `root/train/<class>/*.png` and `root/test/...`."""
+"""A folder of pictures by class: `root/<class>/*.png`, or `root/train/<class>/*.png` and `root/test/...`.
+
+Pictures without labels lie as they like: `root/*.png`, or `root/train/*.png` and `root/test/*.png`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqviz.data.images import LabelledImages
+from eqviz.data.images import UNLABELLED, LabelledImages
 from eqviz.data.picture_files import PictureFiles
 from eqviz.data.pictures import SUFFIXES, Probe, probe
 from eqviz.data.resize import check_size
@@ -19,16 +22,17 @@ _OTHERS = ("__MACOSX", "__pycache__")
 
 @dataclass(frozen=True)
 class _Picture:
-    """`path` is relative to the folder that was asked for."""
+    """`path` is relative to the folder that was asked for; `test` is None where it is in both splits."""
 
     path: str
     title: str
-    test: bool
+    test: bool | None
 
 
 def load_folder(
-    root: Path, split: str, *, size: tuple[int, int] | None = None, limit: int | None = None, seed: int = 0
-) -> LabelledImages:
+    root: Path, split: str, *, size: tuple[int, int] | None = None, limit: int | None = None, seed: int = 0,
+    labels: bool = True,
+) -> LabelledImages:  # fmt: skip
     """The pictures of :func:`folder_files` in memory. `limit` and `seed` are those of `LabelledImages.take`; only the
     pictures it takes are decoded. Raises EqvizError as `folder_files` does, and for pictures that cannot be read.
 
@@ -40,25 +44,26 @@ def load_folder(
     >>> load_folder(root, "train").labels.tolist(), load_folder(root, "test").labels.tolist()
     ([0, 1], [1])
     """
-    files = folder_files(root, split, size=size)
+    files = folder_files(root, split, size=size, labels=labels)
     return (files if limit is None else files.take(limit, seed)).load()
 
 
-def folder_files(root: Path, split: str, *, size: tuple[int, int] | None = None) -> PictureFiles:
+def folder_files(root: Path, split: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> PictureFiles:
     """The pictures of one split, in their files: 1 channel when all pictures of the folder are grey, else 3.
 
     Classes are the names of the folders, sorted. Pictures further down count too; hidden files, other files and
     folders without pictures are passed over, and links to folders are followed for classes only. The test split is in
     `test`, or in `val` where there is no `test`; without any such folders, about 20% of the pictures are the test
     split, chosen by the hash of their names. `size` is (height, width) in pixels, needed when sizes differ; the aspect
-    ratio is not kept. The head of every picture is read. Raises EqvizError for a folder without pictures, a split
-    without pictures, and sizes that differ.
+    ratio is not kept. The head of every picture is read. Without `labels` all pictures are of one class, `unlabelled`,
+    wherever they lie; those in `train` and `test` (or `val`) are of that split, without these two folders all are of
+    both. Raises EqvizError for a folder without pictures, a split without pictures, and sizes that differ.
     """
     check_split(split)
     root = Path(root)
-    pictures = _scan(root)
+    pictures = _scan(root) if labels else _scan_unlabelled(root)
     classes = tuple(sorted({picture.title for picture in pictures}))
-    chosen = [picture for picture in pictures if picture.test == (split == "test")]
+    chosen = [picture for picture in pictures if picture.test in (None, split == "test")]
     if not chosen:
         raise _fault(root, f"pictures for the {split} split", f"{len(pictures)} pictures, none of them in it")
     heads = [probe(root / picture.path) for picture in pictures]  # of both splits, so that they agree
@@ -118,13 +123,29 @@ def _scan(root: Path) -> list[_Picture]:
         raise _fault(root, "a folder that can be read", str(error)) from error
     if not pictures:
         _refuse_published(root)
-        raise _fault(root, f"folders of pictures ({' '.join(SUFFIXES[:3])} ...) by class", "none")
+        loose = "pictures in no such folder" if any(True for _ in pictures_below(root)) else "none"
+        raise _fault(root, f"folders of pictures ({' '.join(SUFFIXES[:3])} ...) by class", loose)
     if divided:
         return pictures
     test_rows = held_out([picture.path for picture in pictures])
     return [
         _Picture(picture.path, picture.title, bool(held)) for picture, held in zip(pictures, test_rows, strict=True)
     ]
+
+
+def _scan_unlabelled(root: Path) -> list[_Picture]:
+    """Every picture under `root`, of one class and in the order of their names."""
+    try:
+        found = sorted(pictures_below(root))
+    except OSError as error:
+        raise _fault(root, "a folder that can be read", str(error)) from error
+    if not found:
+        raise _fault(root, f"pictures ({' '.join(SUFFIXES[:3])} ...)", "none", "put some there")
+    tops = {path: path.split("/")[0] for path in found if "/" in path}
+    test = "test" if "test" in tops.values() else "val"
+    if {"train", test} <= set(tops.values()):
+        return [_Picture(path, UNLABELLED, top == test) for path, top in tops.items() if top in ("train", test)]
+    return [_Picture(path, UNLABELLED, None) for path in found]
 
 
 def _by_class(root: Path, folders: list[Path], test: set[Path]) -> Iterator[_Picture]:
@@ -147,6 +168,7 @@ def _counts(name: str) -> bool:
     return not name.startswith(".") and name not in _OTHERS
 
 
-def _fault(root: Path, expected: str, found: str) -> EqvizError:
-    fix = f"lay it out as {root}/<class>/*.png or {root}/train/<class>/*.png and {root}/test/<class>/*.png"
-    return EqvizError(str(root), expected=expected, found=found, fix=fix)
+def _fault(root: Path, expected: str, found: str, fix: str = "") -> EqvizError:
+    layout = f"lay it out as {root}/<class>/*.png or {root}/train/<class>/*.png and {root}/test/<class>/*.png"
+    without = ", or set labels = false in the settings of the data" if found.startswith("pictures in no") else ""
+    return EqvizError(str(root), expected=expected, found=found, fix=fix or f"{layout}{without}")

@@ -13,6 +13,12 @@ from eqviz.data.resize import resize
 from eqviz.data.splits import check_split
 from eqviz.errors import EqvizError
 
+UNLABELLED = "unlabelled"
+"""The one class of images without labels."""
+
+CHANNELS = (1, 3)
+"""How many channels images can be given: grey or colour."""
+
 _FLAT = 1e-6
 """A channel whose standard deviation (on the scale 0..1) is below this counts as constant."""
 
@@ -76,6 +82,30 @@ class LabelledImages:
         if tuple(size) == self.images.shape[2:]:
             return self
         return replace(self, images=resize(self.images, size))
+
+    def with_channels(self, channels: int) -> "LabelledImages":
+        """The same images in grey (1: the mean of the channels) or in colour (3: grey repeated).
+
+        Raises EqvizError for other numbers, and for images that are neither grey nor in colour.
+
+        >>> from eqviz.data.digits import load_digits
+        >>> load_digits("test").with_channels(3).images.shape
+        (597, 3, 16, 16)
+        """
+        own = self.images.shape[1]
+        if channels == own:
+            return self
+        if channels not in CHANNELS or own not in CHANNELS:
+            raise EqvizError(
+                f"channels of {self.name}", expected="1 (grey) or 3 (colour), of images that have 1 or 3",
+                found=f"{channels} of images that have {own}", fix="leave `channels` out, or change the images",
+            )  # fmt: skip
+        given = self.images.mean(1, keepdims=True) if channels == 1 else np.repeat(self.images, channels, axis=1)
+        return replace(self, images=np.clip(given, 0, 1))  # a mean may round to more than 1
+
+    def without_labels(self) -> "LabelledImages":
+        """The same images, all of the one class `unlabelled`."""
+        return replace(self, labels=np.zeros(len(self), np.int64), classes=(UNLABELLED,))
 
     def fingerprint(self) -> str:
         """SHA-256 (64 hexadecimal digits) of the pixels, labels, class names, name and split: a key for caches.

@@ -45,7 +45,7 @@ def probe(path: Path) -> Probe:
 
 
 def read_picture(path: Path, channels: int) -> Float32[np.ndarray, "channel height width"]:
-    """The pixels of a picture, values 0..1, with 1 channel (for grey pictures) or 3 (red, green, blue).
+    """The pixels of a picture, values 0..1, with 1 channel (of colour the mean) or 3 (red, green, blue).
 
     Grey pictures may have 1, 8 or 16 bits, or be floats in 0..1; a palette counts as
     colour; transparency is dropped; of an animation, the first frame counts; the orientation that cameras note in
@@ -70,6 +70,8 @@ def read_picture(path: Path, channels: int) -> Float32[np.ndarray, "channel heig
                 str(path), expected="values 0..65535, or floats in 0..1", found=f"{picture.mode} values beyond them",
                 fix="rescale it",
             )  # fmt: skip
+    if channels == 1 and len(pixels) > 1:
+        pixels = pixels.mean(0, keepdims=True)
     shape = (channels, *pixels.shape[1:])
     return np.broadcast_to(pixels, shape).astype(np.float32)
 

@@ -41,7 +41,7 @@ PICTURE_FILES: dict[str, str] = {
 
 def load_images(
     source: str | Path, split: str, *, size: tuple[int, int] | None = None, limit: int | None = None, seed: int = 0,
-    root: Path | None = None,
+    root: Path | None = None, channels: int | None = None, labels: bool = True,
 ) -> "eqviz.data.images.LabelledImages":  # fmt: skip
     """The images of one split, as float32 (n, channel, height, width) with values 0..1, and their labels.
 
@@ -49,11 +49,13 @@ def load_images(
     data set is written `./mnist`); `split` is 'train' or 'test'.
     `size` is (height, width) in pixels (bilinear); `limit` keeps a random subset of that many images, as balanced
     over the classes as can be, chosen by `seed`. `root` is the folder that holds the files of a named data set, for
-    files that are not in the cache, and that other paths may start from. Raises EqvizError for an unknown name and for
-    anything wrong with the files.
+    files that are not in the cache, and that other paths may start from. `channels` 3 repeats grey images, 1 averages
+    coloured ones; None leaves them as they are. Without `labels` all images are of one class, `unlabelled`: then
+    pictures need not lie in folders by class, an .npz file need not hold labels, and what comes without a split is in
+    both. Raises EqvizError for an unknown name and for anything wrong with the files.
 
-    >>> load_images("digits", "test", size=(28, 28), limit=100)
-    LabelledImages('digits', 'test': 100 images of 1x28x28, 10 classes)
+    >>> load_images("digits", "test", size=(28, 28), limit=100, channels=3)
+    LabelledImages('digits', 'test': 100 images of 3x28x28, 10 classes)
     """
     check_split(split)
     name, path = str(source), _path(source, root)
@@ -62,15 +64,17 @@ def load_images(
     elif path.is_dir():
         from eqviz.data.folder import load_folder
 
-        return load_folder(path, split, size=size, limit=limit, seed=seed)
+        images = load_folder(path, split, size=size, limit=limit, seed=seed, labels=labels)
     elif path.is_file() and path.suffix.lower() == ".npz":
         from eqviz.data.arrays import load_arrays
 
-        images = load_arrays(path, split)
+        images = load_arrays(path, split, labels=labels)
     else:
         raise _unknown(name, path)
     images = images if limit is None else images.take(limit, seed)
-    return images if size is None else images.resized(size)
+    images = images if channels is None else images.with_channels(channels)
+    images = images if size is None else images.resized(size)
+    return images if labels else images.without_labels()
 
 
 def open_pictures(

@@ -40,7 +40,8 @@ def seen_images(run: Run, limit: int) -> SeenImages:
     count = limit if data.train_limit is None else min(limit, data.train_limit)
     root = None if data.root is None else Path(data.root).expanduser()
     loaded = load_images(
-        data.source, data.train_split, size=run.input_size, limit=count, seed=data.seed, root=root
+        data.source, data.train_split, size=run.input_size, limit=count, seed=data.seed, root=root,
+        channels=data.channels, labels=data.labels,
     )  # fmt: skip
     images = torch.from_numpy(loaded.images)
     training = run.training

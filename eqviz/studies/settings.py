@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eqviz.data.images import Normalisation
+from eqviz.data.images import CHANNELS, Normalisation
 from eqviz.data.splits import SPLITS
 from eqviz.studies.toml_tables import TomlTable, is_whole
 
@@ -25,7 +25,9 @@ class DataSettings:
     use.
 
     A limit keeps that many images, chosen by `seed` and not by the seed of a run: all runs see the same images. With
-    `stream` training reads pictures from their files in every epoch, as it does ImageNet in any case.
+    `stream` training reads pictures from their files in every epoch, as it does ImageNet in any case. `channels` (1 or
+    3) makes grey images of coloured ones or the other way round. Without `labels` there are images alone: nothing can
+    be trained on them, and no accuracy measured.
     """
 
     source: str
@@ -36,6 +38,8 @@ class DataSettings:
     root: str | None = None
     seed: int = 0
     stream: bool = False
+    channels: int | None = None
+    labels: bool = True
 
     @classmethod
     def read(cls, table: TomlTable) -> "DataSettings":
@@ -49,11 +53,21 @@ class DataSettings:
             root=table.text("root") if table.has("root") else None,
             seed=table.whole("seed", 0, MOST_SEED, 0),
             stream=table.flag("stream", False),
+            channels=_channels(table),
+            labels=table.flag("labels", True),
         )
 
     def as_table(self) -> dict[str, Any]:
-        """As a TOML table; what is None is left out."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        """As a TOML table; what is None is left out, and `labels` where there are some, as ever."""
+        known = {key: value for key, value in vars(self).items() if value is not None}
+        return known if not self.labels else {key: value for key, value in known.items() if key != "labels"}
+
+
+def _channels(table: TomlTable) -> int | None:
+    found = table.maybe_whole("channels", min(CHANNELS), max(CHANNELS))
+    if found not in (None, *CHANNELS):
+        raise table.refuse("channels", "1 (grey) or 3 (colour)")
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The images of one run: as tensors in memory, or in their files, from which every epoch reads them anew."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -121,6 +121,7 @@ def _in_files(spec: RunSpec, test: LabelledImages, workers: int) -> StreamedData
     files = open_pictures(data.source, data.train_split, size=spec.input_size, root=_root(data))
     if data.train_limit is not None:
         files = files.take(data.train_limit, data.seed)
+    files = replace(files, channels=data.channels or files.channels)
     _check_alike(spec, files, (files.channels, *files.size), test)
     normalisation = spec.variant.normalisation or Normalisation.of(files.take(_FOR_NORMALISATION).load())
     angles = None
@@ -154,7 +155,9 @@ def _check_alike(
 
 def _load(spec: RunSpec, split: str, limit: int | None) -> LabelledImages:
     data = spec.data
-    return load_images(data.source, split, size=spec.input_size, limit=limit, seed=data.seed, root=_root(data))
+    return load_images(
+        data.source, split, size=spec.input_size, limit=limit, seed=data.seed, root=_root(data), channels=data.channels
+    )
 
 
 def _root(data: DataSettings) -> Path | None:

@@ -211,3 +211,26 @@ def test_one_wrong_byte_is_an_error_or_the_same_array(tmp_path_factory, place, b
             np.testing.assert_array_equal(read_array(path, "x"), values)
     except EqvizError:
         pass
+
+
+@pytest.mark.parametrize("name", ["images", "x", "anything"])
+def test_images_without_labels_are_in_both_splits(tmp_path, name):
+    path = save(tmp_path, **{name: BYTES})
+    train, test = (load_arrays(path, split, labels=False) for split in ("train", "test"))
+    assert len(train) == len(test) == 40
+    assert (test.labels.sum(), test.classes) == (0, ("unlabelled",))
+    with pytest.raises(EqvizError, match="expected an array "):
+        load_arrays(path, "test")
+
+
+def test_images_without_labels_keep_the_split_of_their_file(tmp_path):
+    path = save(tmp_path, x_train=BYTES[:30], x_test=BYTES[30:], notes=np.zeros(3))
+    assert len(load_arrays(path, "train", labels=False)) == 30
+    assert len(load_arrays(path, "test", labels=False)) == 10
+    with pytest.raises(EqvizError, match="expected an array images or x; found a, b"):
+        load_arrays(save(tmp_path, a=BYTES, b=BYTES), "test", labels=False)
+
+
+def test_missing_labels_are_told_with_the_way_out(tmp_path):
+    with pytest.raises(EqvizError, match=r"expected an array labels or y; .* or set labels = false"):
+        load_arrays(save(tmp_path, images=BYTES), "test")

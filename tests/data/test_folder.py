@@ -193,3 +193,35 @@ def test_a_broken_picture_is_one_line_that_names_it(tmp_path, kind):
         load_folder(tmp_path, "train", size=(8, 8))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_pictures_without_labels_lie_as_they_like(tmp_path):
+    for place, name in enumerate(["1.png", "deep/2.png", "deep/er/3.PNG", ".hidden/4.png"], start=1):
+        save(tmp_path / name, grey(place))
+    train, test = (load_folder(tmp_path, split, labels=False) for split in ("train", "test"))
+    assert values(train) == values(test) == [1, 2, 3]
+    assert (test.labels.tolist(), test.classes) == ([0, 0, 0], ("unlabelled",))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(EqvizError, match=r"expected pictures .*; found none; put some there"):
+        load_folder(empty, "test", labels=False)
+
+
+def test_pictures_without_labels_may_come_with_a_split(tmp_path):
+    for place, name in enumerate(["train/1.png", "train/a/2.png", "val/3.png", "other/4.png"], start=1):
+        save(tmp_path / name, grey(place))
+    assert values(load_folder(tmp_path, "train", labels=False)) == [1, 2]
+    assert values(load_folder(tmp_path, "test", labels=False)) == [3]
+
+
+def test_loose_pictures_are_refused_where_labels_are_asked_for(tmp_path):
+    save(tmp_path / "1.png", grey(1))
+    with pytest.raises(EqvizError, match=r"found pictures in no such folder; .*or set labels = false") as caught:
+        load_folder(tmp_path, "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_colour_read_in_grey_is_the_mean_of_its_channels(tmp_path):
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    path = save(tmp_path / "1.png", pixels)
+    np.testing.assert_allclose(read_picture(path, 1)[0], pixels.mean(-1) / 255, atol=1e-7)

@@ -127,3 +127,26 @@ def test_impossible_normalisations_are_refused(mean, std):
 def test_normalisation_refuses_another_number_of_channels():
     with pytest.raises(EqvizError, match="1 channels"):
         Normalisation((0.5,), (0.5,)).apply(torch.zeros(2, 3, 4, 4))
+
+
+def test_grey_is_repeated_and_colour_averaged():
+    grey, colour = make(channels=1), make(channels=3)
+    np.testing.assert_array_equal(grey.with_channels(3).images, np.repeat(grey.images, 3, 1))
+    np.testing.assert_allclose(colour.with_channels(1).images[:, 0], colour.images.mean(1))
+    # three equal numbers of float32 have that number as their mean, to a rounding
+    np.testing.assert_allclose(grey.with_channels(3).with_channels(1).images, grey.images, rtol=2e-7)
+    assert colour.with_channels(3) is colour
+    assert colour.with_channels(1).labels is colour.labels
+
+
+@pytest.mark.parametrize(("own", "wanted"), [(3, 2), (4, 3), (1, 0)])
+def test_other_numbers_of_channels_are_refused_in_one_line(own, wanted):
+    with pytest.raises(EqvizError, match=rf"channels of made: expected 1 .*; found {wanted} of .* {own}") as caught:
+        make(channels=own).with_channels(wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_labels_there_is_one_class():
+    found = make().without_labels()
+    assert (set(found.labels.tolist()), found.classes) == ({0}, ("unlabelled",))
+    assert found.fingerprint() != make().fingerprint()

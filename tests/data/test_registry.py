@@ -90,3 +90,10 @@ def test_paths_may_start_from_the_root_and_what_is_here_comes_first(tmp_path, mo
     assert load_images("some/a.npz", "train", root=tmp_path / "below").images.max() < 0.1
     with pytest.raises(EqvizError, match="which is none of them"):
         load_images("some/b.npz", "train", root=tmp_path / "below")
+
+
+def test_channels_and_labels_are_those_asked_for():
+    plain = load_images("digits", "test", size=(8, 8), limit=20)
+    found = load_images("digits", "test", size=(8, 8), limit=20, channels=3, labels=False)
+    np.testing.assert_array_equal(found.images, np.repeat(plain.images, 3, 1))
+    assert (found.labels.sum(), found.classes) == (0, ("unlabelled",))

@@ -102,6 +102,16 @@ def test_every_shipped_recipe_offers_its_presets_for_the_networks_it_is_about(pa
     assert len(load_recipe(path, "tiny").expand()) <= 24
 
 
+@pytest.mark.parametrize("change", [{}, {"channels": 3}, {"labels": False}, {"channels": 1, "labels": False}])
+def test_settings_of_the_data_survive_being_written(change):
+    table = {"source": "digits", **change}
+    found = DataSettings.read(TomlTable(table, "run.toml"))
+    assert (found.channels, found.labels) == (change.get("channels"), change.get("labels", True))
+    assert DataSettings.read(TomlTable(found.as_table(), "run.toml")) == found
+    assert change.keys() <= found.as_table().keys()
+    assert "labels" in change or "labels" not in found.as_table()  # as in files written before there was such a key
+
+
 @pytest.mark.parametrize("rotation", ["upright", "uniform", {"mean": 45.0, "std": 20.0}])
 @pytest.mark.parametrize(
     "schedule", ["none", "one_cycle", {"step": 2, "gamma": 0.5}, {"milestones": [1], "gamma": 0.5}]
@@ -154,6 +164,8 @@ BAD = {
     "crop": (put("training.crop", -1), "training.crop: expected a whole number from 0"),
     "mirror": (put("training.mirror", 1), "training.mirror: expected true or false"),
     "stream": (put("data.stream", 1), "data.stream: expected true or false"),
+    "channels": (put("data.channels", 2), r"data.channels: expected 1 \(grey\) or 3 \(colour\); found 2"),
+    "labels": (put("data.labels", False), "data.labels: expected labels, to train on"),
     "precision": (put("training.precision", "float16"), "training.precision: expected one of float32, bfloat16"),
     "unknown key": (put("sedes", [1]), "did you mean 'seeds'"),
     "unknown data key": (put("data.sorce", "x"), "data: expected only the keys source"),
