@@ -50,9 +50,9 @@ def described_runs(
 ) -> list[Run]:
     """The runs that one description finds among `files`, paths below the folder `root`, in their order.
 
-    Files that differ in nothing but the epoch are one run. `constructor` makes the network in place of the model that
-    is named. Raises EqvizError for a model that is not known, a pattern that no file matches, and two files of one
-    epoch.
+    Files that differ in nothing but the epoch, the step and what stands for `*` are one run. `constructor` makes the
+    network in place of the model that is named. Raises EqvizError for a model that is not known, a pattern that no file
+    matches, and two files of one epoch.
     """
     description = _with_constructor(description, constructor)
     if find_model(description.model) is None and constructor is None:
@@ -63,7 +63,7 @@ def described_runs(
         if values is None:
             continue
         epoch = _epoch(values, description)
-        same = tuple((name, value) for name, value in values.items() if name != "epoch")
+        same = tuple((name, value) for name, value in values.items() if not _within_a_run(name))
         found = runs.setdefault(same, {})
         if epoch in found:
             raise EqvizError(
@@ -78,6 +78,10 @@ def described_runs(
             found=f"none; there are {some}" if files else "no checkpoint in the folder", fix="correct the pattern",
         )  # fmt: skip
     return [_run(root, description, epochs) for epochs in runs.values()]
+
+
+def _within_a_run(placeholder: str) -> bool:
+    return placeholder in ("epoch", "step") or placeholder.startswith("*")
 
 
 def _with_constructor(description: Description, constructor: Callable[..., Any] | None) -> Description:
@@ -103,7 +107,7 @@ def _run(root: Path, description: Description, matches: Mapping[int, _Match]) ->
         size = description.input_size
     return Run(
         folder=root,
-        name=PurePosixPath(stem(description.files.without("epoch", last.path))).as_posix(),
+        name=_name(root, description, last),
         model=description.model,
         arguments=description.arguments,
         input_size=size,
@@ -119,6 +123,18 @@ def _run(root: Path, description: Description, matches: Mapping[int, _Match]) ->
         files=files,
         described_in=description.about,
     )  # fmt: skip
+
+
+def _name(root: Path, description: Description, last: _Match) -> str:
+    """The path of its last file without ending, epoch and what goes with it; that of the folder if nothing is left."""
+    changing = [name for name, text in last.values.items() if name in ("epoch", "step") or _is_metric(name, text)]
+    kept = stem(description.files.without(changing, last.path))
+    return root.resolve().name if kept in SUFFIXES else PurePosixPath(kept).as_posix()
+
+
+def _is_metric(placeholder: str, text: str) -> bool:
+    """Whether that is a number with a point in place of a `*`, such as a loss."""
+    return placeholder.startswith("*") and text.count(".") == 1 and text.replace(".", "").isdigit()
 
 
 def apart(runs: Sequence[Run]) -> list[Run]:

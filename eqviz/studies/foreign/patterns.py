@@ -5,17 +5,24 @@ at most (pieces x length of the path)² steps.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from eqviz.errors import EqvizError
 
-NUMBERS = ("seed", "epoch", "size")
+NUMBERS = ("seed", "epoch", "size", "step")
 """Placeholders that stand for digits (a size may be HxW); all others stand for any text within one folder."""
 
 _PIECE = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|([{}])")
 _LONGEST, _MOST = 400, 40
+_COUNTER = re.compile(
+    r"[-_. ]*(?:(?:epochs?|steps?|iters?|iterations?)|(?:(?:val|valid|train|test)[-_]?)?(?:acc|accuracy|loss|error)"
+    r"|(?<![A-Za-z])(?:ep|e|it))?[-_=. ]*$",
+    re.IGNORECASE,
+)
+"""A word that says what the number after it counts or measures, and what joins it to its neighbours."""
+
 _SIZE = re.compile(r"[0-9]+(?:x[0-9]+)?")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -24,9 +31,9 @@ _DIGITS = re.compile(r"[0-9]+")
 class FilePattern:
     """A path below the folder of checkpoints, with placeholders `{name}` and `*`, neither of which goes over a `/`.
 
-    `{seed}`, `{epoch}` and `{size}` are whole numbers, as long as they can be; other names and `*` are text, as short
-    as it can be. Raises EqvizError for names that are no words or stand twice, for stray braces, and for patterns that
-    are empty, absolute, lead out of the folder, or are too long.
+    `{seed}`, `{epoch}`, `{size}` and `{step}` are whole numbers, as long as they can be; other names and `*` are text,
+    as short as it can be. Raises EqvizError for names that are no words or stand twice, for stray braces, and for
+    patterns that are empty, absolute, lead out of the folder, or are too long.
 
     >>> FilePattern("p4_seed{seed}/*_{epoch}.pt").match("p4_seed3/net_25.pt")
     {'seed': '3', '*1': 'net', 'epoch': '25'}
@@ -67,6 +74,8 @@ class FilePattern:
 
     def match(self, path: str) -> dict[str, str] | None:
         """What the placeholders stand for in `path`, which is written with `/`; None if it does not match."""
+        if not path.startswith(self._tokens[0][1]) or not path.endswith(self._tokens[-1][1]):
+            return None  # most files of a large folder end here
         dead: set[tuple[int, int]] = set()
 
         def rest(place: int, start: int) -> dict[str, str] | None:
@@ -84,22 +93,19 @@ class FilePattern:
 
         return rest(0, 0)
 
-    def without(self, name: str, path: str) -> str:
-        """`path` without what a placeholder stands for, and without words such as `_epoch` before it.
+    def without(self, names: Collection[str], path: str) -> str:
+        """`path` without what these placeholders stand for, and without words such as `_epoch` before it.
 
-        >>> FilePattern("a/p4_epoch{epoch}.pt").without("epoch", "a/p4_epoch25.pt")
+        >>> FilePattern("a/p4_epoch{epoch}.pt").without(["epoch"], "a/p4_epoch25.pt")
         'a/p4.pt'
         """
-        found = self.match(path) or {}
-        if name not in found:
+        found = self.match(path)
+        if found is None or not {*names} & {*found}:
             return path
-        before = ""
+        kept = ""
         for token, text in self._tokens:
-            if token == name:
-                break
-            before += text or found[token]
-        after = path[len(before) + len(found[name]) :]
-        return re.sub(r"[-_. ]*(?:epoch|ep|e|step)?[-_=. ]*$", "", before, flags=re.IGNORECASE) + after
+            kept = _COUNTER.sub("", kept) if token in names else kept + (text or found[token])
+        return kept.lstrip("/")
 
     def _refuse(self, expected: str) -> None:
         raise EqvizError(self.about, expected=expected, found=repr(self.text[:80]), fix="correct the pattern")
@@ -112,8 +118,10 @@ def _ends(name: str, text: str, path: str, start: int) -> Iterator[int]:
             yield start + len(text)
         return
     if name in NUMBERS:
-        number = (_SIZE if name == "size" else _DIGITS).match(path, start)
-        yield from range(number.end() if number else start, start, -1)
+        whole = _SIZE if name == "size" else _DIGITS
+        number = whole.match(path, start)
+        ends = range(number.end() if number else start, start, -1)
+        yield from (end for end in ends if whole.fullmatch(path, start, end))
         return
     slash = path.find("/", start)
     yield from range(start + (not name.startswith("*")), (len(path) if slash < 0 else slash) + 1)
