@@ -1,5 +1,6 @@
 """One forward pass as the audit follows it: what is known of every tensor, and the operations that matter."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from torch import Tensor
 from eqviz.audit.actions import Action, Match, compose, full_action, identity, moves, reorder, restrict
 from eqviz.audit.expressions import Expressions, Line
 from eqviz.audit.layout import CannotFollow, Dimension, atoms, dimension
+from eqviz.audit.memory import Memory
 from eqviz.audit.values import NONE, Elements, Record, Space, Value, Window
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall
+from eqviz.fields.steerable import Steerable
 from eqviz.groups.group import Group
 
 Transform = Callable[[Space], Space]
@@ -63,6 +66,7 @@ class Interpretation:
         self._field_of = field_of
         self._in_call: Counter[LayerCall] = Counter()
         self._values: dict[int, tuple[Tensor, Value]] = {}
+        self.memory = Memory()
 
     # tensors
 
@@ -82,9 +86,9 @@ class Interpretation:
 
     def sharing_memory(self, tensor: Tensor) -> list[Tensor]:
         """Other tensors on the same storage."""
-        storage = tensor.untyped_storage()._cdata
+        storage = self.memory.key(tensor)
         held = [kept for kept, _ in self._values.values()]
-        return [kept for kept in held if kept is not tensor and kept.untyped_storage()._cdata == storage]
+        return [kept for kept in held if kept is not tensor and self.memory.key(kept) == storage]
 
     def image(self, shape: Sequence[int]) -> Value:
         """The input: images whose channels do not move."""
@@ -109,11 +113,16 @@ class Interpretation:
             fibre_unknown=frozenset(self.moving), stage=("", self.serial), origin=self.serial,
         )  # fmt: skip
 
+    def stored(self, tensor: Tensor) -> bool:
+        """Whether it lies in the memory of a parameter or buffer."""
+        return tensor.untyped_storage()._cdata in self._stored
+
     def untied(self, tensor: Tensor) -> bool:
         """Whether these are equal numbers of a parameter or buffer itself, which training moves one by one."""
         storage = tensor.untyped_storage()
-        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
-        own = whole and storage._cdata in self._stored and tensor.numel() > 1
+        held = math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
+        whole = storage.nbytes() == held * tensor.element_size()
+        own = whole and storage._cdata in self._stored and held > 1
         return own and bool((tensor == tensor.reshape(-1)[0]).all())
 
     def changed(self, value: Value) -> Value:
@@ -293,7 +302,7 @@ def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> A
     element = group.elements[g]
     if not field.represents(element):
         return None
-    order = getattr(getattr(field, "group", None), "order", 1)
+    order = 1 if isinstance(field, Steerable) else getattr(getattr(field, "group", None), "order", 1)
     flat = bool(getattr(field, "flattened", False)) or order == 1
     if size % order:
         return None

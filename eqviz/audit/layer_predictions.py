@@ -13,8 +13,9 @@ from eqviz.audit.judging import Answer, Judgement, surviving, worded, worst
 from eqviz.audit.layout import CannotFollow, atoms, dimension, kinds, only
 from eqviz.audit.values import Snapshot, Value
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, Regular, declared, declared_by_glob, field_type
+from eqviz.fields.field_types import FieldType, Regular, counts_where_it_fits, field_type
 from eqviz.fields.layer_calls import layer_names, matches, near_names
+from eqviz.fields.stated_types import stated_if_readable
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
 
@@ -69,8 +70,8 @@ class StatedFields:
         given, module = self.given(layer, shape), self._names.get(layer)
         if given is not None or module is None:
             return given
-        own = declared(module)
-        unfit = own is not None and shape is not None and not own.fits(shape) and declared_by_glob(module)
+        own = stated_if_readable(layer, module)
+        unfit = own is not None and shape is not None and not own.fits(shape) and counts_where_it_fits(module)
         return None if unfit else own
 
 

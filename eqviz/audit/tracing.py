@@ -29,6 +29,7 @@ from eqviz.audit.watching import FunctionWatcher, Watcher
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, placement, tensors_in
+from eqviz.fields.stated_types import note_types
 from eqviz.groups.group import Group
 
 BATCH = 2
@@ -178,6 +179,7 @@ def _followed(model: nn.Module, names: Mapping[str, nn.Module], watcher: Watcher
 
     def leaving(module: nn.Module, inputs: Any, output: Any) -> None:
         del inputs
+        note_types(module, output)
         layer = trace.stack.pop()
         while trace.stack and layer.layer != by_module[id(module)]:  # layers that raised what was caught
             layer = trace.stack.pop()

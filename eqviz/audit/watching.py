@@ -16,7 +16,8 @@ from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules.pads import circular_pad
 from eqviz.audit.rules.registry import follow
-from eqviz.audit.values import Snapshot, Value
+from eqviz.audit.values import Snapshot
+from eqviz.audit.writes import PUTTING, Writes
 
 
 class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its base class
@@ -30,6 +31,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         self.constants: list[str] = []
         self.paused = False
         self._tainted: dict[int, Tensor] = {}  # constants into which activations were written, by storage
+        self._writes = Writes(interpretation)
         self._mode = mode
         self._values = values
         self._digests = digests and values
@@ -40,35 +42,69 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         del types
         keywords = dict(kwargs or {})
         tensors = [item for item in tree_flatten((args, keywords))[0] if isinstance(item, Tensor)]
-        for tensor in tensors:
-            self.written_before(tensor)
-        active = any(self.interpretation.known(item) for item in tensors)
-        if active or self.paused or any(isinstance(t, FakeTensor) for t in tensors) or (tensors and not self._values):
+        if self.paused:
+            return func(*self._shapes(args), **self._shapes(keywords))
+        targets = _written(func, args, keywords)
+        if not targets and len(tensors) == 1 and _is_view(func) and self._writes.waiting(tensors[0]) is not None:
+            out = func(*args, **keywords)
+            self._viewed(func, args, keywords, out)
+            return out
+        active = self._read(func, args, keywords, tensors, targets)
+        if active or any(isinstance(t, FakeTensor) for t in tensors) or (not self._values and self._weights(tensors)):
             out = func(*self._shapes(args), **self._shapes(keywords))
         else:
             out = func(*args, **keywords)
-        if not active or self.paused:
-            return out
-        name = func._schema.name.split("::")[1]
-        if name in _FILLED:  # takes only the shape of an activation
-            given = arguments(func, args, keywords)
-            return torch.full(
-                tuple(out.shape), given.get("fill_value", _FILLED[name]), dtype=out.dtype, device=out.device
-            )
-        self._follow(func, args, keywords, out)
-        return out
+            self._writes.made(_name(func), out)
+        if active and _name(func) in _FILLED:  # takes only the shape of an activation
+            number = arguments(func, args, keywords).get("fill_value", _FILLED[_name(func)])
+            out = torch.full(tuple(out.shape), number, dtype=out.dtype, device=out.device)
+            self._writes.made(_name(func), out)
+        elif active:
+            self._follow(func, args, keywords, out)
+        return args[0] if targets and targets[0] is args[0] else out
+
+    def _read(
+        self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], tensors: Sequence[Tensor],
+        targets: Sequence[Tensor],
+    ) -> bool:  # fmt: skip
+        """Find out what all tensors hold but those that are only written to; whether one depends on the image."""
+        for tensor in tensors:
+            if not any(tensor is target for target in targets):
+                self.written_before(tensor)
+        known = self.interpretation.known
+        if targets and not any(known(item) for item in tensors):
+            alone = len(targets) == 1 and targets[0] is args[0]
+            if not (alone and self._writes.of_constants(_name(func), arguments(func, args, keywords), args[0])):
+                for target in targets:
+                    self.written_before(target)
+        return any(known(item) for item in tensors)
 
     def written_before(self, tensor: Tensor) -> None:
-        """Constants into which activations were written are known no more than that."""
+        """Constants into which activations were written hold these."""
+        for write in self._writes.read(tensor):
+            self.constants += [_digest(write.content)] if self._digests and isinstance(write.content, Tensor) else []
         new = bool(self._tainted) and not self.interpretation.known(tensor)
-        if new and tensor.untyped_storage()._cdata in self._tainted:
+        if new and self.interpretation.memory.key(tensor) in self._tainted:
             self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
+
+    def _weights(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether parameters or buffers are among them; whole numbers aside, which choose places."""
+        return any(tensor.is_floating_point() and self.interpretation.stored(tensor) for tensor in tensors)
+
+    def _viewed(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Any) -> None:
+        """Keep which part of a tensor a view shows."""
+        if isinstance(out, Tensor) and args and isinstance(args[0], Tensor):
+            self.interpretation.memory.viewed(_name(func), arguments(func, args, keywords), args[0], out)
 
     def _shapes(self, items: Any) -> Any:
         return tree_map_only(Tensor, self._without_numbers, items)
 
     def _without_numbers(self, tensor: Tensor) -> Tensor:
-        return tensor if isinstance(tensor, FakeTensor) else self._mode.from_tensor(tensor)
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        found = self._mode.from_tensor(tensor)
+        self.interpretation.memory.shadowed(tensor, found)
+        return found
 
     def _follow(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Any) -> None:
         tensors = [item for item in tree_flatten(out)[0] if isinstance(item, Tensor)]
@@ -78,39 +114,25 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         trace.next()
         self.operations.append(self._described(func, args, keywords))
         targets = _written(func, args, keywords)
-        in_place = bool(targets)
-        if targets and not (len(targets) == 1 and targets[0] is args[0] and trace.known(args[0]) and tensors):
-            self._into_memory(func, args, keywords, tensors, targets)
+        if targets:
+            self._written(func, args, keywords, tensors, targets)
             return
+        if _is_view(func):
+            self._viewed(func, args, keywords, out)
         try:
             found = follow(trace, func, args, keywords, out)
-            if in_place:
-                self._written(func, tensors[0], found[0])
             for tensor, value in zip(tensors, found, strict=False):
                 trace.remember(tensor, value)
             for tensor in tensors[len(found) :]:
                 trace.remember(tensor, trace.opaque(tuple(tensor.shape)))
         except CannotFollow as reason:
-            self._unknown(func, args, keywords, tensors, str(reason), in_place=in_place)
+            self._unknown(func, args, keywords, tensors, str(reason))
         except _RULE_FAILED as error:
-            self._unknown(func, args, keywords, tensors, f"its rule failed: {error}", in_place=in_place)
-
-    def _into_memory(
-        self, func: Any, args: Any, keywords: Any, tensors: Sequence[Tensor], targets: Sequence[Tensor]
-    ) -> None:
-        """Activations are written into tensors that are given: constants, `out=`, lists of tensors."""
-        trace = self.interpretation
-        self._unknown(func, args, keywords, tensors, "it writes into memory that is given to it", in_place=False)
-        for target in targets:
-            if not trace.known(target):
-                self._tainted[target.untyped_storage()._cdata] = target
-            trace.remember(target, trace.opaque(tuple(target.shape)))
-            for other in trace.sharing_memory(target):
-                trace.remember(other, trace.opaque(tuple(other.shape)))
+            self._unknown(func, args, keywords, tensors, f"its rule failed: {error}")
 
     def _described(self, func: Any, args: Any, keywords: Any) -> str:
         """The operation with its numbers and the shapes of its constants, but for what lays out space."""
-        name = func._schema.name.split("::")[1].rstrip("_")
+        name = _name(func).rstrip("_")
         parts = [str(func)]
         for item in tree_flatten((args, keywords))[0]:
             if not isinstance(item, Tensor):
@@ -120,30 +142,88 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
                 self.constants += [_digest(item)] if self._digests else []
         return " ".join(parts)
 
-    def _written(self, func: Any, tensor: Tensor, new: Value) -> None:
-        """After a change in place: what is known now of other tensors on the same memory."""
-        trace = self.interpretation
-        for other in trace.sharing_memory(tensor):
-            place = (other.shape, other.stride(), other.storage_offset())
-            whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-            if place == (tensor.shape, tensor.stride(), tensor.storage_offset()):
+    def _written(
+        self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], tensors: Sequence[Tensor],
+        targets: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """An operation that writes into tensors, where activations are read or written."""
+        trace, name = self.interpretation, _name(func)
+        try:
+            if not (len(targets) == 1 and targets[0] is args[0] and tensors):
+                raise CannotFollow("it writes into memory that is given to it")
+            canvas = self._writes.waiting(args[0])
+            if canvas is not None and name not in PUTTING and (canvas.written or canvas.unset):
+                self.written_before(args[0])
+            if trace.known(args[0]):
+                self._in_place(func, args, keywords, tensors[0])
+                return
+            computed = None if name in PUTTING else follow(trace, func, args, keywords, tensors[0])[0]
+            self._writes.of_activations(name, arguments(func, args, keywords), args[0], computed)
+        except CannotFollow as reason:
+            self._spoiled(func, args, keywords, tensors, targets, str(reason))
+        except _RULE_FAILED as error:
+            self._spoiled(func, args, keywords, tensors, targets, f"its rule failed: {error}")
+
+    def _in_place(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Tensor) -> None:
+        """An activation is changed in place: what it and other tensors on the same memory hold now."""
+        trace, target = self.interpretation, args[0]
+        name, given = func._schema.name.split("::")[1], arguments(func, args, keywords)
+        part = self._writes.put(name, given, target)
+        if part is None:
+            part = (trace.memory.part(target)[1], follow(trace, func, args, keywords, out)[0])
+        whole = trace.memory.part(target)[0]
+        new, held = self._writes.after(target, part)
+        covers = target.numel() * target.element_size() == target.untyped_storage().nbytes()
+        others = trace.sharing_memory(target)
+        trace.remember(target, new)
+        trace.remember(out, new)
+        for other in others:
+            if other is whole or _place(other) == _place(whole):
+                trace.remember(other, held)
+            elif _place(other) == _place(target):
                 trace.remember(other, new)
-            elif func._schema.name in _EVERY_NUMBER and whole:
+            elif func._schema.name in _EVERY_NUMBER and covers:
                 trace.remember(other, trace.changed(trace.value(other)))
             else:
                 trace.remember(other, trace.opaque(tuple(other.shape)))
 
-    def _unknown(
-        self, func: Any, args: Any, keywords: Any, tensors: Sequence[Tensor], reason: str, *, in_place: bool
+    def _spoiled(
+        self, func: Any, args: Any, keywords: Any, tensors: Sequence[Tensor], targets: Sequence[Tensor], reason: str
     ) -> None:
+        """What was written is not known, nor what other tensors on the same memory hold."""
+        trace = self.interpretation
+        self._unknown(func, args, keywords, tensors, reason)
+        for target in targets:
+            canvas = trace.memory.canvas(target)
+            if canvas is not None:
+                trace.remember(canvas.whole, trace.opaque(tuple(canvas.whole.shape)))
+            elif not trace.known(target):
+                self._tainted[trace.memory.key(target)] = target
+            for other in (target, *trace.sharing_memory(target)):
+                trace.remember(other, trace.opaque(tuple(other.shape)))
+
+    def _unknown(self, func: Any, args: Any, keywords: Any, tensors: Sequence[Tensor], reason: str) -> None:
         trace = self.interpretation
         given = [item for item in tree_flatten((args, keywords))[0] if trace.known(item)]
-        name = func._schema.name.split("::")[1].strip("_")
+        name = _name(func).strip("_")
         values = trace.unknown(name, [trace.value(t) for t in given], [tuple(t.shape) for t in tensors], reason)
         for tensor, value in zip(tensors, values, strict=True):
             trace.remember(tensor, value)
-            for other in trace.sharing_memory(tensor) if in_place else ():
-                trace.remember(other, trace.opaque(tuple(other.shape)))
+
+
+def _place(tensor: Tensor) -> tuple[Any, ...]:
+    """Where in its memory a tensor lies."""
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
+def _is_view(func: Any) -> bool:
+    """Whether an operation gives the same memory in another shape."""
+    return any(one.alias_info is not None for one in func._schema.returns) and not func._schema.is_mutable
+
+
+def _name(func: Any) -> str:
+    """The name of an operation without its overload."""
+    return str(func._schema.name.split("::")[1])
 
 
 _LAYING_OUT = frozenset({

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, Verdict, replaced
@@ -16,26 +15,8 @@ from eqviz.audit.values import NONE, Space, Value
 Arguments = Mapping[str, Any]
 
 
-def concatenate(trace: Interpretation, given: Arguments) -> Value:
-    """`torch.cat` along the fibre, or along rows or columns."""
-    tensors: Sequence[Tensor] = given["tensors"]
-    if not all(trace.known(tensor) for tensor in tensors):
-        raise CannotFollow("activations put beside constants")
-    values = [trace.value(tensor) for tensor in tensors]
-    return _side_by_side(trace, values, int(given["dim"]) % len(values[0].dims))
-
-
-def stack(trace: Interpretation, given: Arguments) -> Value:
-    """`torch.stack`: a new dimension of the fibre."""
-    tensors: Sequence[Tensor] = given["tensors"]
-    if not all(trace.known(tensor) for tensor in tensors):
-        raise CannotFollow("activations put beside constants")
-    values = [trace.value(tensor) for tensor in tensors]
-    place = int(given["dim"]) % (len(values[0].dims) + 1)
-    return _side_by_side(trace, [v.but(dims=(*v.dims[:place], (), *v.dims[place:])) for v in values], place)
-
-
-def _side_by_side(trace: Interpretation, values: Sequence[Value], place: int) -> Value:
+def side_by_side(trace: Interpretation, values: Sequence[Value], place: int) -> Value:
+    """Activations beside activations along the fibre, or along rows or columns."""
     dim = values[0].dims[place]
     spatial = any(len(v.dims[place]) == 1 and v.dims[place][0].kind in ("rows", "columns") for v in values)
     if spatial:

@@ -33,7 +33,7 @@ def _pad_one(
 ) -> Value:
     dim = value.dims[place]
     if only(dim, "fibre") and not value.has_taps and place not in spatial_places(value):
-        return _more_channels(trace, value, place, before, after)
+        return more_channels(trace, value, place, before, after)
     axis, line = axis_of(value, place)
     count = len(line) + before + after
 
@@ -74,7 +74,8 @@ def axis_of(value: Value, place: int) -> tuple[int, Line]:
     raise CannotFollow("a pad of something other than space or channels")
 
 
-def _more_channels(trace: Interpretation, value: Value, place: int, before: int, after: int) -> Value:
+def more_channels(trace: Interpretation, value: Value, place: int, before: int, after: int) -> Value:
+    """Zeros beside the entries of a dimension of the fibre, or entries fewer for numbers below 0."""
     if before < 0 or after < 0:
         count = extent(value.dims[place])
         kept = range(max(0, -before), count - max(0, -after))

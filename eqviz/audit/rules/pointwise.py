@@ -131,12 +131,17 @@ def _fibre(dim: Dimension) -> int:
     return extent(atom for atom in dim if atom.kind == "fibre")
 
 
-def with_constants(trace: Interpretation, value: Value, constants: Sequence[Tensor], op: str) -> Value:
-    """A tensor put together with constant numbers, which may vary over fibre and space; one record for all of them."""
+def with_constants(
+    trace: Interpretation, value: Value, constants: Sequence[Tensor], op: str, *, made_of: Sequence[Tensor] = ()
+) -> Value:
+    """A tensor put together with constant numbers, which may vary over fibre and space; one record for all of them.
+
+    `made_of` are the constants that others are made of, if they are not the network's own.
+    """
     for constant in constants:
         shape = np.broadcast_shapes(value.shape, tuple(constant.shape))
         value = value if shape == value.shape else expanded(trace, value, shape)
-    effects = [Effect(trace, value, constant) for constant in constants]
+    effects = [Effect(trace, value, constant, made_of or (constant,)) for constant in constants]
     varies = tuple(any(effect.varies[axis] for effect in effects) for axis in (0, 1))
     grid_lost: Elements = NONE.union(*(effect.grid_lost for effect in effects))
     lost: Elements = NONE.union(*(effect.verdict.lost for effect in effects))
@@ -159,11 +164,11 @@ def with_constants(trace: Interpretation, value: Value, constants: Sequence[Tens
 class Effect:
     """What constant numbers that are added to or multiplied with a tensor do to its symmetry."""
 
-    def __init__(self, trace: Interpretation, value: Value, constant: Tensor) -> None:
+    def __init__(self, trace: Interpretation, value: Value, constant: Tensor, made_of: Sequence[Tensor]) -> None:
         self.trace, self.value = trace, value
         self.varies = self._varying_axes(constant)
         equal = has_values(constant) and bool((constant == constant.reshape(-1)[0]).all())
-        loose = equal and any(self.varies) and trace.untied(constant)
+        loose = any(self.varies) and any(trace.untied(part) for part in made_of)
         self.varies = (False, False) if equal else self.varies
         self.grid_lost: Elements = NONE
         self.verdict = Verdict(value.actions)

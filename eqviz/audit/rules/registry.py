@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
-from eqviz.audit.rules import choices, interpolation, joins, linear, pads, pointwise, statistics, views, windows
+from eqviz.audit.rules import choices, concatenation, interpolation, linear, pads, pointwise, statistics, views, windows
 from eqviz.audit.values import Value
 
 Arguments = Mapping[str, Any]
@@ -43,8 +43,8 @@ SIMPLE: dict[str, Simple] = {
     "as_strided": views.as_strided,
     "transpose": views.transpose,
     "t": views.matrix_transpose,
-    "cat": joins.concatenate,
-    "stack": joins.stack,
+    "cat": concatenation.concatenate,
+    "stack": concatenation.stack,
     "addmm": linear.addmm,
     "mm": linear.mm,
     "bmm": linear.bmm,

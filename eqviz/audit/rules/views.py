@@ -29,7 +29,11 @@ def converted(trace: Interpretation, given: Arguments) -> Value:
     """Another dtype; rounding to a coarser one is not linear."""
     value = trace.value(given["self"])
     fine = given.get("dtype") in (None, torch.float32, torch.float64)
-    return value if fine or value.stage[0] == "maximum" else value.but(stage=("", trace.serial), origin=trace.serial)
+    return (
+        value
+        if fine
+        else trace.changed(value).but(stage=value.stage if value.stage[0] == "maximum" else ("", trace.serial))
+    )
 
 
 def as_strided(trace: Interpretation, given: Arguments) -> Value:
