@@ -5,6 +5,7 @@ convolution), equations 10 and 11. Weight layout and order of elements are those
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +36,7 @@ def grid_group(about: str, name: str | Group) -> Group:
     return found
 
 
+@lru_cache(maxsize=64)
 def lifting_index(group: Group, size: int) -> Int[Tensor, "group 1 size size"]:
     """Where each copy of a planar filter reads it: `weight.flatten()[index[u, 0]]` is the filter moved by u.
 
@@ -46,6 +48,7 @@ def lifting_index(group: Group, size: int) -> Int[Tensor, "group 1 size size"]:
     return torch.stack([act_on_grid(cells, element) for element in group.elements])
 
 
+@lru_cache(maxsize=64)
 def group_index(group: Group, size: int) -> Int[Tensor, "group group size size"]:
     """Where each copy of a filter on the group reads it: w_u[v] = u . w[u^-1 v], as positions in the flattened w.
 
@@ -89,7 +92,8 @@ class _Convolution(nn.Module):
         self.dilation = (whole_number("dilation", dilation),) * 2
         self._add_weight(index.shape[1])
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        self.register_buffer("index", index.to(next(self.parameters()).device), persistent=False)
+        own = index.to(next(self.parameters()).device, copy=True)  # the index is remembered, so that it may not change
+        self.register_buffer("index", own, persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
