@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from eqviz.errors import EqvizError
 from eqviz.plots.styles import Dash, Pair, family, looks, natural
 
-_NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|conv|resnet\d*)", re.IGNORECASE)
+_NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|conv|resnet\d*)(?:_(two_pools|published|histology))?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"(\w+)\((\w+=.*)\)")
 _SAID = {
     "head=flatten": "flat head", "head=coset_max": "", "separable=": "", "separable=g": "g-separable",
@@ -119,8 +119,8 @@ def model_label(model: str) -> str:
 
     >>> [model_label(name) for name in ("p4cnn", "p4mconv", "z2cnn", "p4resnet44", "mine")]
     ['P4 CNN', 'P4M conv', 'Z2 CNN', 'P4 ResNet44', 'mine']
-    >>> model_label("p4resnet8(head=flatten, separable=gc)")
-    'P4 ResNet8 (flat head, gc-separable)'
+    >>> model_label("p4resnet8(head=flatten, separable=gc)"), model_label("p4cnn_two_pools")
+    ('P4 ResNet8 (flat head, gc-separable)', 'P4 CNN (two pools)')
     """
     if found := _ARGUMENTS.fullmatch(model):
         said = [_SAID.get(one, one) for one in found[2].split(", ")]
@@ -130,7 +130,8 @@ def model_label(model: str) -> str:
     if match is None:
         return model
     kind = match[2].lower().replace("cnn", "CNN").replace("resnet", "ResNet")
-    return f"{match[1].upper()} {kind}"
+    variant = f" ({match[3].lower().replace('_', ' ')})" if match[3] else ""
+    return f"{match[1].upper()} {kind}{variant}"
 
 
 def network_label(model: str, input_size: int | str) -> str:
