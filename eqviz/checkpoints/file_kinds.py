@@ -12,6 +12,7 @@ WEIGHTS = "weights: safetensors, or a file of torch.save"
 MOST_HEADER = 100 * 2**20
 """Bytes of the header of safetensors; the library's own limit."""
 
+TAR = "torch, before 0.1.10"
 _START, _PLAUSIBLE = 1024, 2**56
 """Bytes that are looked at; a header length above that is text, whose eighth byte is not zero."""
 
@@ -40,7 +41,7 @@ _OTHERS = {
 
 
 def kind_of(path: Path) -> tuple[str, int]:
-    """("safetensors", "torch" or "torch, before 1.6"; the file's length in bytes).
+    """("safetensors", "torch", "torch, before 1.6" or TAR, which may be any tar archive; the file's length in bytes).
 
     Raises EqvizError for what is no file (folders, pipes, devices, links in a circle), cannot be read, or holds
     something else.
@@ -89,10 +90,7 @@ def _kind(path: Path, start: bytes, size: int) -> str:
     if _LEGACY in start[:32]:
         return "torch, before 1.6"
     if start[257:262] == b"ustar" or (len(start) == _START and _is_tar_header(start[:512])):
-        raise not_weights(
-            path, "a tar archive, as torch wrote it before 0.1.10, or as folders are packed",
-            "unpack it, or convert it if you trust it: eqviz convert --trust FILE",
-        )  # fmt: skip
+        return TAR
     for magic, (found, fix) in _OTHERS.items():
         if start.lstrip().startswith(magic):
             raise not_weights(path, found, fix)

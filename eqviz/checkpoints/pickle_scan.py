@@ -9,8 +9,9 @@ the file, every call, how much each storage and each tensor says it holds, and h
 import pickletools
 import re
 from dataclasses import dataclass, field
+from io import BufferedReader, BytesIO
 from math import prod
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -73,7 +74,7 @@ class Scan:
     tensors: int = 0
 
 
-def scan(stream: BinaryIO) -> Scan:
+def scan(stream: BufferedReader | BytesIO) -> Scan:
     """Read one pickle from `stream`, up to its end, without doing what it says.
 
     Raises RefusedNamesError if a name in it is not allowed, and BadPickleError if it is broken, calls what is not to be

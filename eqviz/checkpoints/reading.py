@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from eqviz.checkpoints.contents import epoch, find_states, hyperparameters
+from eqviz.checkpoints.contents import epoch, find_states, hyperparameters, is_average
 from eqviz.checkpoints.file_kinds import kind_of, not_weights
 from eqviz.checkpoints.safetensors_files import load_safetensors
 from eqviz.checkpoints.torch_files import load_torch
+from eqviz.checkpoints.wording import shown, some
+from eqviz.errors import EqvizError
 
 
 @dataclass(frozen=True)
@@ -53,5 +55,35 @@ def read_checkpoint(path: Path) -> Checkpoint:
         content = load_torch(path, kind, size)
         states, settings = find_states(content), hyperparameters(content)
     if not states:
-        raise not_weights(path, "no named weights in it", "save the model's state_dict()")
+        raise no_weights(path)
     return Checkpoint(path, kind, states, settings, epoch(content))
+
+
+def states_at(
+    path: Path, states: Mapping[str, Mapping[str, Tensor]], place: str | None
+) -> Mapping[str, Mapping[str, Tensor]]:
+    """Those of the state dicts in the file `path` that are meant by a place; all of them by None.
+
+    A place means the state dict there, or else all that lie within it, or else, if it is a word for averages such as
+    "ema", all averages. Raises EqvizError if there is none.
+
+    >>> list(states_at(Path("a.pth"), {"state_dict": {}, "model_ema": {}}, "ema"))
+    ['model_ema']
+    """
+    if place is None:
+        return states
+    chosen = {key: state for key, state in states.items() if key == place}
+    chosen = chosen or {key: state for key, state in states.items() if key.startswith(f"{place}.")}
+    if not chosen and is_average(place):
+        chosen = {key: state for key, state in states.items() if is_average(key)}
+    if not chosen:
+        raise EqvizError(
+            str(path), expected=f"weights at {shown(place)!r}",
+            found=f"them at {some([repr(shown(key)) for key in states])}", fix="choose one of these places",
+        )  # fmt: skip
+    return chosen
+
+
+def no_weights(path: Path) -> EqvizError:
+    """The error for a file that holds no state dict."""
+    return not_weights(path, "no named weights in it", "save the model's state_dict()")

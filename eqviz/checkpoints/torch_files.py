@@ -5,14 +5,16 @@ import os
 import re
 import threading
 import warnings
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from eqviz.checkpoints.file_kinds import not_weights
+from eqviz.checkpoints.file_kinds import TAR, not_weights
 from eqviz.checkpoints.pickle_names import STAND_INS
 from eqviz.checkpoints.pickle_scan import BadPickleError, RefusedNamesError, scan
+from eqviz.checkpoints.wording import shown, some
 from eqviz.checkpoints.zip_archives import BadArchiveError, look_over
 from eqviz.errors import EqvizError
 
@@ -32,23 +34,23 @@ def load_torch(path: Path, kind: str, size: int) -> Any:
     `kind` and `size` are those of :func:`kind_of`. Nothing in the file is run or imported. Raises EqvizError for a file
     that names anything that is not allowed, is broken, or declares more than it holds.
     """
+    if kind == TAR:
+        raise not_weights(path, "a tar archive, as torch wrote it before 0.1.10, or as folders are packed", TRUST)
     try:
         with open(path, "rb") as file:
             _check(file, kind, size)
             file.seek(0)
             return _load(path, file, mapped=kind == "torch" and size >= _MAPPED)
     except RefusedNamesError as error:
-        names = ", ".join(name[:80] if name.isprintable() else ascii(name[:80]) for name in error.names[:3])
-        more = f" and {len(error.names) - 3} more" if len(error.names) > 3 else ""
         raise EqvizError(
             str(path), expected="tensors and plain values, which is all that is read from a file of torch.save",
-            found=f"{names}{more}, refused", fix=TRUST,
+            found=f"{some([shown(name) for name in error.names])}, refused", fix=TRUST,
         ) from None  # fmt: skip
     except (BadArchiveError, BadPickleError) as error:
         raise not_weights(path, str(error), TRUST if "TorchScript" in str(error) else "") from None
 
 
-def _check(file: BinaryIO, kind: str, size: int) -> None:
+def _check(file: BufferedReader, kind: str, size: int) -> None:
     """Everything that can be known about a file before it is loaded."""
     if kind == "torch":
         archive = look_over(file, size)
@@ -64,7 +66,7 @@ def _check(file: BinaryIO, kind: str, size: int) -> None:
         raise BadPickleError("a file that is cut off")
 
 
-def _load(path: Path, file: BinaryIO, *, mapped: bool) -> Any:
+def _load(path: Path, file: BufferedReader, *, mapped: bool) -> Any:
     with _LOADING, warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):
         warnings.simplefilter("ignore")  # on old formats and old kinds of tensors; what matters is an error here
         try:

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedReader
 
 MOST_PICKLE = 100 * 2**20
 """Bytes of the pickle: names, shapes and settings, without the weights."""
@@ -31,7 +31,7 @@ class Archive:
     storages: Mapping[str, int]
 
 
-def look_over(file: BinaryIO, size: int) -> Archive:
+def look_over(file: BufferedReader, size: int) -> Archive:
     """The pickle and the storages in a zip archive of torch's; `size` is the file's length in bytes.
 
     Raises BadArchiveError for everything that torch.save does not write.

@@ -9,6 +9,7 @@ import rich_click as click
 
 from eqviz.cli.audit import audit
 from eqviz.cli.catalogue import list_command
+from eqviz.cli.convert import convert
 from eqviz.cli.demo import demo
 from eqviz.cli.runs import runs
 from eqviz.cli.study import analyse, figures, tables
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, train, runs, audit, analyse, figures, tables, list_command):
+for command in (demo, train, runs, audit, analyse, figures, tables, convert, list_command):
     cli.add_command(command)
 
 

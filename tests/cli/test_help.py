@@ -12,7 +12,7 @@ from eqviz.models.registry import MODELS
 from eqviz.report.figures import FIGURES
 from eqviz.report.tables import TABLES
 
-COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "list")
+COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "convert", "list")
 MEASURING = (
     "--group", "--data", "--data-root", "--limit", "--orbit-images", "--analysis-images", "--layers", "--fill",
     "--every", "--mask", "--balanced", "--published", "--epochs", "--device", "--jobs", "--import",
@@ -30,6 +30,7 @@ OPTIONS = {
     "analyse": {"--output", "--only", *MEASURING},
     "figures": {"--output", "--only", "--format", "--table-format", *MEASURING},
     "tables": {"--output", "--only", "--format", "--digits", *MEASURING},
+    "convert": {"--trust", "--output", "--weights"},
     "list": {"--import"},
 }  # fmt: skip
 
