@@ -52,7 +52,7 @@ class Region:
         if name in ("alias", "detach", "lift_fresh"):
             return self
         if name in ("view", "expand", "_reshape_alias"):
-            return self if tuple(given["size"]) == tuple(shape) else None
+            return self if tuple(given.get("size", ())) == tuple(shape) else None
         if name == "permute":
             return Region(self.positions, tuple(self.order[int(p) % count] for p in given["dims"]))
         if name in ("transpose", "t"):

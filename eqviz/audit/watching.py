@@ -30,6 +30,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         self.operations: list[str] = []
         self.constants: list[str] = []
         self.paused = False
+        self._reading = False
         self._tainted: dict[int, Tensor] = {}  # constants into which activations were written, by storage
         self._writes = Writes(interpretation)
         self._mode = mode
@@ -43,7 +44,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         keywords = dict(kwargs or {})
         tensors = [item for item in tree_flatten((args, keywords))[0] if isinstance(item, Tensor)]
         if self.paused:
-            return func(*self._shapes(args), **self._shapes(keywords))
+            return func(*args, **keywords) if self._reading else func(*self._shapes(args), **self._shapes(keywords))
         targets = _written(func, args, keywords)
         if not targets and len(tensors) == 1 and _is_view(func) and self._writes.waiting(tensors[0]) is not None:
             out = func(*args, **keywords)
@@ -81,8 +82,13 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
 
     def written_before(self, tensor: Tensor) -> None:
         """Constants into which activations were written hold these."""
-        for write in self._writes.read(tensor):
-            self.constants += [_digest(write.content)] if self._digests and isinstance(write.content, Tensor) else []
+        before = self.paused, self._reading
+        self.paused = self._reading = True
+        try:
+            contents = [write.content for write in self._writes.read(tensor)]
+            self.constants += [_digest(one) for one in contents if self._digests and isinstance(one, Tensor)]
+        finally:
+            self.paused, self._reading = before
         new = bool(self._tainted) and not self.interpretation.known(tensor)
         if new and self.interpretation.memory.key(tensor) in self._tainted:
             self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
@@ -133,11 +139,12 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
     def _described(self, func: Any, args: Any, keywords: Any) -> str:
         """The operation with its numbers and the shapes of its constants, but for what lays out space."""
         name = _name(func).rstrip("_")
+        canvases = [one for one in _written(func, args, keywords) if self._writes.waiting(one) is not None]
         parts = [str(func)]
         for item in tree_flatten((args, keywords))[0]:
             if not isinstance(item, Tensor):
                 parts += [repr(item)] if name not in _LAYING_OUT else []
-            elif not self.interpretation.known(item):
+            elif not self.interpretation.known(item) and not any(item is canvas for canvas in canvases):
                 parts.append(str(tuple(item.shape)))
                 self.constants += [_digest(item)] if self._digests else []
         return " ".join(parts)

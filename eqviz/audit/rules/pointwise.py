@@ -11,7 +11,7 @@ from torch import Tensor
 from eqviz.audit.actions import Action, Match, full_action, invariant
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, Verdict, graded
-from eqviz.audit.layout import FIBRE, SPACE, CannotFollow, Dimension, atoms, extent, find, kinds
+from eqviz.audit.layout import FIBRE, SPACE, CannotFollow, Dimension, atoms, extent, find, kinds, only
 from eqviz.audit.rules.joins import joined
 from eqviz.audit.rules.linear import FREE, NO_WEIGHTS, ROUNDING, has_values
 from eqviz.audit.rules.views import expanded
@@ -83,6 +83,17 @@ def several(trace: Interpretation, given: Arguments, names: Sequence[str], op: s
     for other in values[1:]:
         value = _two_values(trace, value, other, op)
     return with_constants(trace, value, constants, op)
+
+
+def masked_write(trace: Interpretation, given: Arguments) -> Value:
+    """`x[mask] = number`, with one mask of the shape of `x`."""
+    indices, number = given["indices"], given["values"]
+    one_mask = len(indices) == 1 and indices[0] is not None and indices[0].dtype == torch.bool
+    if not one_mask or indices[0].shape != given["self"].shape or given["accumulate"] or number.numel() != 1:
+        raise CannotFollow("an index of several dimensions or from the image")
+    if trace.known(number):
+        raise CannotFollow("a number of the image written to many places")
+    return several(trace, {"self": given["self"], "mask": indices[0]}, ("self", "mask"), "masked_fill")
 
 
 def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Value:
@@ -167,9 +178,9 @@ class Effect:
     def __init__(self, trace: Interpretation, value: Value, constant: Tensor, made_of: Sequence[Tensor]) -> None:
         self.trace, self.value = trace, value
         self.varies = self._varying_axes(constant)
-        equal = has_values(constant) and bool((constant == constant.reshape(-1)[0]).all())
         loose = any(self.varies) and any(trace.untied(part) for part in made_of)
-        self.varies = (False, False) if equal else self.varies
+        constant = self._without_repeats(constant)
+        self.varies = self._varying_axes(constant)
         self.grid_lost: Elements = NONE
         self.verdict = Verdict(value.actions)
         moved = any(not np.array_equal(a, np.arange(len(a))) for a in value.actions.values()) or value.has_taps
@@ -192,6 +203,17 @@ class Effect:
         free = frozenset(g for g in free if self._touches(constant, g))
         why = UNEQUAL if lost else (ROUNDING if rounding else (FREE if free else ""))
         self.verdict = Verdict(value.actions, lost, rounding | free, why)
+
+    def _without_repeats(self, constant: Tensor) -> Tensor:
+        """The same with one position along rows or columns where all of them hold the same numbers."""
+        if not has_values(constant) or not any(self.varies):
+            return constant
+        lead = len(self.value.dims) - constant.dim()
+        for place, dim in enumerate(self.value.dims[lead:]):
+            first = constant.narrow(place, 0, 1)
+            if dim and only(dim, *SPACE) and bool((constant == first).all()):
+                constant = first
+        return constant
 
     def _varying_axes(self, constant: Tensor) -> tuple[bool, bool]:
         """Whether the numbers have an entry for every row, and for every column."""

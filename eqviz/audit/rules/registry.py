@@ -43,6 +43,7 @@ SIMPLE: dict[str, Simple] = {
     "as_strided": views.as_strided,
     "transpose": views.transpose,
     "t": views.matrix_transpose,
+    "index_put": pointwise.masked_write,
     "cat": concatenation.concatenate,
     "stack": concatenation.stack,
     "addmm": linear.addmm,

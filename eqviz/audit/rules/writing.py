@@ -83,6 +83,8 @@ def _tiled(
         if taken:
             order += [position for position, _ in taken]
             parts.append(_taken(trace, content, place, [own for _, own in taken]))
+    if not any(atom.kind in ("rows", "columns") for value in values for atom in value.dims[place]):
+        trace.chosen.append(f"{trace.serial} write {order} of {[size_of(part, place) for part in parts]}")
     spatial = _bordered(trace, parts, place, order)
     if spatial is not None:
         return spatial
