@@ -106,6 +106,10 @@ def epoch(content: Content) -> int | None:
     return value if type(value) is int and 0 <= value < 10**9 else None
 
 
+def _holds_no_network(key: str) -> bool:
+    return key in _SETTINGS or _NO_NETWORKS.search(key) is not None
+
+
 def _is_of_optimiser(value: Content) -> bool:
     return isinstance(value, Mapping) and "param_groups" in value and "state" in value
 
@@ -119,7 +123,7 @@ def _is_state(value: Content, left: list[int]) -> bool:
     others = [
         item
         for name, item in value.items()
-        if not isinstance(item, Tensor) and not name.endswith("_extra_state") and not _NO_NETWORKS.search(name)
+        if not isinstance(item, Tensor) and not name.endswith("_extra_state") and not _holds_no_network(name)
     ]
     return not _hold_tensors(others, left)
 
@@ -148,7 +152,7 @@ def _inner(value: Content) -> Iterator[tuple[str, Content]]:
     else:
         items = []
     for key, item in items:
-        if isinstance(item, Mapping | list | tuple | nn.Module) and not _NO_NETWORKS.search(key):
+        if isinstance(item, Mapping | list | tuple | nn.Module) and not _holds_no_network(key):
             yield key, item
 
 

@@ -19,8 +19,10 @@ from eqviz.checkpoints.pickle_names import CALLED, REBUILDS, STAND_INS, is_allow
 
 MOST_DEPTH = 100
 """Tuples within tuples; a shape is one, a tensor's arguments are two."""
-MOST_TENSORS = 100_000
-_MOST_STEPS = 5_000_000
+MOST_TENSORS = 50_000
+_MOST_STEPS = 50 * MOST_TENSORS
+"""Instructions; a tensor takes about 40."""
+_PROTOCOL = 2
 _MOST_NUMBERS = 2**36
 """In one tensor; with strides of 0 it may declare any number of them without taking space in the file."""
 
@@ -35,6 +37,10 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.tensor": "t
 
 class BadPickleError(ValueError):
     """What is wrong with a pickle, in a few words."""
+
+
+class NewerPickleError(BadPickleError):
+    """A pickle in a later form than torch.save's own, which `weights_only` does not read."""
 
 
 class RefusedNamesError(BadPickleError):
@@ -99,6 +105,8 @@ def scan(stream: BufferedReader | BytesIO) -> Scan:
         raise RefusedNamesError(sorted(machine.refused))
     if machine.faults:
         raise BadPickleError(machine.faults[0])
+    if machine.protocol > _PROTOCOL:
+        raise NewerPickleError(f"a pickle of protocol {machine.protocol}; torch.save writes {_PROTOCOL}")
     return machine.found
 
 
@@ -109,6 +117,7 @@ class _Machine:
         self.found = Scan()
         self.refused: set[str] = set()
         self.faults: list[str] = []
+        self.protocol = 0
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -123,6 +132,8 @@ class _Machine:
             self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             self._stack.append(self._memo[argument])
+        elif name == "PROTO":
+            self.protocol = max(self.protocol, argument)
         else:
             taken = self._take(operation)
             if operation.stack_after:

@@ -13,9 +13,9 @@ import torch
 
 from eqviz.checkpoints.file_kinds import TAR, not_weights
 from eqviz.checkpoints.pickle_names import STAND_INS
-from eqviz.checkpoints.pickle_scan import BadPickleError, RefusedNamesError, scan
+from eqviz.checkpoints.pickle_scan import BadPickleError, NewerPickleError, RefusedNamesError, scan
 from eqviz.checkpoints.wording import shown, some
-from eqviz.checkpoints.zip_archives import BadArchiveError, look_over
+from eqviz.checkpoints.zip_archives import BadArchiveError, ProgramError, look_over
 from eqviz.errors import EqvizError
 
 _MAPPED = 256 * 2**20
@@ -37,7 +37,8 @@ def load_torch(path: Path, kind: str, size: int) -> Any:
     if kind == TAR:
         raise not_weights(path, "a tar archive, as torch wrote it before 0.1.10, or as folders are packed", TRUST)
     try:
-        with open(path, "rb") as file:
+        with _LOADING, warnings.catch_warnings(), open(path, "rb") as file:
+            warnings.simplefilter("ignore")  # on old formats and broken names; what matters is an error here
             _check(file, kind, size)
             file.seek(0)
             return _load(path, file, mapped=kind == "torch" and size >= _MAPPED)
@@ -47,7 +48,9 @@ def load_torch(path: Path, kind: str, size: int) -> Any:
             found=f"{some([shown(name) for name in error.names])}, refused", fix=TRUST,
         ) from None  # fmt: skip
     except (BadArchiveError, BadPickleError) as error:
-        raise not_weights(path, str(error), TRUST if "TorchScript" in str(error) else "") from None
+        raise not_weights(
+            path, str(error), TRUST if isinstance(error, NewerPickleError | ProgramError) else ""
+        ) from None
 
 
 def _check(file: BufferedReader, kind: str, size: int) -> None:
@@ -67,8 +70,7 @@ def _check(file: BufferedReader, kind: str, size: int) -> None:
 
 
 def _load(path: Path, file: BufferedReader, *, mapped: bool) -> Any:
-    with _LOADING, warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):
-        warnings.simplefilter("ignore")  # on old formats and old kinds of tensors; what matters is an error here
+    with torch.serialization.safe_globals(_allowed()):
         try:
             if mapped and path.suffix != ".safetensors":  # torch would go by the name
                 return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
@@ -84,5 +86,6 @@ def _allowed() -> list[Any]:
 def _refused(path: Path, error: Exception) -> EqvizError:
     if isinstance(error, MemoryError) or "allocate" in str(error):
         return not_weights(path, "more than fits into memory", "use a machine with more memory")
-    words = re.sub(r".*WeightsUnpickler error: ", "", " ".join(str(error).split())) or type(error).__name__
+    words = re.sub(r".*WeightsUnpickler error: |Check the documentation.*", "", " ".join(str(error).split())).strip()
+    words = words or type(error).__name__
     return not_weights(path, f"something that torch cannot read ({words[:160]})", f"copy the file again, or {TRUST}")

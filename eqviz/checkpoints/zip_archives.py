@@ -23,6 +23,10 @@ class BadArchiveError(ValueError):
     """What is wrong with an archive, in a few words."""
 
 
+class ProgramError(BadArchiveError):
+    """A TorchScript module."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """What torch will read: the pickle, and the bytes of each storage by its key."""
@@ -85,7 +89,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
 def _check_purpose(names: Mapping[str, zipfile.ZipInfo], folder: str) -> None:
     """TorchScript (torch's own test is the file of constants), NumPy archives and all others are not for torch.load."""
     if f"{folder}/constants.pkl" in names:
-        raise BadArchiveError("a TorchScript module, which is a program")
+        raise ProgramError("a TorchScript module, which is a program")
     if all(name.endswith(".npy") for name in names):
         raise BadArchiveError("arrays of NumPy (.npz)")
     if f"{folder}/data.pkl" not in names:
