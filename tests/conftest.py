@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from jaxtyping import install_import_hook
+from tests.signature_checks import check_signatures
 
 CHECKED = (
     "analysis", "capture", "checkpoints", "cli", "data", "fields", "groups", "models", "plots", "report", "studies",
@@ -16,7 +16,7 @@ CHECKED = (
 )  # fmt: skip
 """All but eqviz.audit, whose signatures hold no shapes: checking them made it ten times slower."""
 
-install_import_hook([f"eqviz.{name}" for name in CHECKED], "beartype.beartype")
+check_signatures([f"eqviz.{name}" for name in CHECKED])
 
 STUDY = {
     "name": "study",
