@@ -1,6 +1,5 @@
 """The evidence for a verdict: a network measured in float32 and in float64, and what the audit predicts of it."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from eqviz.capture.precision import in_float64
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import matches, placement
+from eqviz.fields.module_states import copied
 from eqviz.groups.group import Group
 
 Fields = Mapping[str, str | FieldType]
@@ -85,7 +85,7 @@ def measure(
     double = capture(in_float64(model), images, group, layers, fields, batch_size, mask=mask, progress=count)
     done = double.images
     try:
-        coarse = copy.deepcopy(model).to(device, torch.float32)
+        coarse = copied(model).to(device, torch.float32)
         single = capture(coarse, images, group, layers, fields, batch_size, mask=mask, progress=count)
     except EqvizError:
         single = double

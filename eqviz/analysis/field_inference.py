@@ -22,8 +22,9 @@ from eqviz.capture.local_defect import LayerDefects, layer_defects
 from eqviz.capture.orbit_capture import image_batches
 from eqviz.errors import EqvizError
 from eqviz.fields.exactness import exact_by_fall
-from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, declared, field_type
+from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, field_type
 from eqviz.fields.layer_calls import matches
+from eqviz.fields.stated_types import stated_if_readable
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
 
@@ -230,6 +231,6 @@ def _known(fields: Mapping[str, str | FieldType]) -> Callable[[str, nn.Module], 
 
     def known(name: str, module: nn.Module) -> FieldType | None:
         given = next((field for glob, field in reversed(list(fields.items())) if matches(name, glob)), None)
-        return declared(module) if given is None else field_type(given)
+        return stated_if_readable(name, module) if given is None else field_type(given)
 
     return known

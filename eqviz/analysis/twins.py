@@ -3,7 +3,6 @@
 What an architecture can break shows with random weights already; what training made of it shows beside them.
 """
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from eqviz.errors import EqvizError
+from eqviz.fields.module_states import copied
 
 
 def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module | None:
@@ -47,7 +47,7 @@ def rebuild(model: nn.Module, seed: int = 0) -> nn.Module:
     [1.0, 1.0, 1.0]
     """
     try:
-        twin = copy.deepcopy(model)
+        twin = copied(model)
     except RuntimeError as error:  # torch copies only tensors that are leaves of the graph
         raise _cannot("model", f"one that cannot be copied ({error})") from error
     with torch.no_grad(), seeded(twin, seed):
@@ -75,7 +75,7 @@ def fresh_copy(model: nn.Module, seed: int = 0) -> tuple[nn.Module, str]:
     try:
         fresh, weights = rebuild(model, seed), "fresh"
     except EqvizError:
-        fresh, weights = copy.deepcopy(model), "given"
+        fresh, weights = copied(model), "given"
     with torch.no_grad(), seeded(fresh, seed):
         for parameter in fresh.parameters():
             if (

@@ -24,6 +24,7 @@ from eqviz.errors import EqvizError
 from eqviz.fields.derivatives import Order
 from eqviz.fields.field_types import FieldType, Image, Tokens
 from eqviz.fields.generators import Spacing, generate, has_map
+from eqviz.fields.geometric_tensors import tensor_of
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, placement, tensors_in
 from eqviz.fields.orbit import check_fits
 from eqviz.fields.sums import LayerInfo
@@ -263,7 +264,8 @@ def _unpacked(dual: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _first_tensor(call: FollowedCall) -> Tensor | None:
-    return next((item for item in call.inputs[0] if isinstance(item, Tensor) and item.dim() > 2), None)
+    given = (tensor_of(item) for item in call.inputs[0])
+    return next((tensor for tensor in given if tensor is not None and tensor.dim() > 2), None)
 
 
 def _size(maps: Tensor) -> Size:

@@ -11,7 +11,9 @@ from torch.utils.hooks import RemovableHandle
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, Image
+from eqviz.fields.geometric_tensors import is_geometric, with_tensor
 from eqviz.fields.layer_calls import LayerCall, layer_names, tensors_in
+from eqviz.fields.stated_types import carried_types, note_types
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class FieldFollower:
             if self._paused:
                 return
             tensors = dict(tensors_in((inputs, keywords)))
-            fields = {place: self.field_of(tensor) for place, tensor in tensors.items()}
+            carried = carried_types((inputs, keywords))
+            fields = {place: carried.get(place) or self.field_of(tensor) for place, tensor in tensors.items()}
             upright = changed((inputs, keywords), lambda place, tensor: self._upright(tensor))
             sources = frozenset(map(id, tensors.values()))
             within = tuple(call.key("") for call in self._running)
@@ -115,9 +118,14 @@ class FieldFollower:
 
     def _after(self, watcher: Watcher) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, keywords: Any, output: Any) -> None:
-            del module, inputs, keywords
+            del inputs, keywords
             if self._paused:
                 return
+            note_types(module, output)
+            carried = carried_types(output)
+            for place, tensor in tensors_in(output):
+                if place in carried:
+                    self.remember(tensor, carried[place])
             found = [(place, tensor) for place, tensor in tensors_in(output) if self._is_stacked(tensor)]
             self._paused = True
             watcher(self._running.pop(), [(place, tensor) for place, tensor in found if tensor.is_floating_point()])
@@ -129,12 +137,16 @@ class FieldFollower:
 def changed(value: Any, change: Callable[[str, Tensor], Tensor], place: str = "") -> Any:
     """`value` with every tensor in its tuples, lists and dicts changed; `change` is told its place as in `tensors_in`.
 
+    Geometric tensors keep their type.
+
     >>> import torch
     >>> changed((torch.zeros(1), {"a": [torch.ones(1), 7]}), lambda place, tensor: place)
     ('[0]', {'a': ['[1][a][0]', 7]})
     """
     if isinstance(value, Tensor):
         return change(place, value)
+    if is_geometric(value):
+        return with_tensor(value, change(place, value.tensor))
     if isinstance(value, Mapping):
         return {key: changed(item, change, f"{place}[{key}]") for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import tensor_of
 from eqviz.fields.layer_calls import LayerCall, tensors_in
+from eqviz.fields.module_states import ModuleStates
+from eqviz.fields.stated_types import note_types
 
 Watcher = Callable[[LayerCall, nn.Module, Tensor | None, Tensor], None]
 """Called with the layer and its call, the module, its first input tensor and its output, before the next layer runs."""
@@ -58,7 +61,8 @@ class Watch:
             self._calls[name] += 1
             self._last = name
             self.ran[name] = None
-            source = next((item for item in inputs if isinstance(item, Tensor)), None)
+            note_types(module, output)
+            source = next((tensor for tensor in map(tensor_of, inputs) if tensor is not None), None)
             found = False
             for suffix, tensor in tensors_in(output):
                 found = True
@@ -76,22 +80,22 @@ class Watch:
 def watching(model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> Iterator[Watch]:
     """A :class:`Watch` on a model that is in evaluation mode, without gradients and in full precision.
 
-    On the way out, also after an error, hooks are removed and the train or eval mode of every module, the grad mode
-    and the precision settings are as before.
+    On the way out, also after an error, hooks are removed and the train or eval mode of every module (with what it
+    keeps in one mode only, such as the filters of steerable convolutions), the grad mode and the precision settings
+    are as before.
     """
     watch = Watch(model, layers, watcher)
-    modes = [(module, module.training) for module in model.modules()]
+    before = ModuleStates(model)
     handles: list[RemovableHandle] = []
     try:
-        model.eval()
-        handles += watch.attach()
         with torch.no_grad(), full_precision():
+            model.eval()  # may make filters: without gradients they are numbers
+            handles += watch.attach()
             yield watch
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes:
-            module.training = mode
+        before.restore()
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from torch.nn.modules.pooling import (
     _MaxPoolNd,
 )
 
+from eqviz.capture.steerable_kinds import inner_parts, is_steerable_sequence, steerable_kind
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, declared, declared_by_glob, field_type
+from eqviz.fields.field_types import FieldType, counts_where_it_fits, declared, field_type
 from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
+from eqviz.fields.stated_types import stated
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
@@ -35,17 +37,19 @@ _MAIN_KINDS = ("convolution", "pooling", "block")
 def select_layers(model: nn.Module, layers: str | Iterable[str]) -> dict[str, nn.Module]:
     """The layers whose path matches a glob, or any of several (also separated by commas in one text).
 
-    Containers that only pass on what their last child gives (Sequential and the like) are left out unless they are
-    named in full. Raises EqvizError, with near names, for a glob that matches nothing.
+    Containers that only pass on what their last child gives (Sequential and the like), and the inner parts of a
+    steerable library's layers, are left out unless they are named in full. Raises EqvizError, with near names, for a
+    glob that matches nothing.
 
     >>> list(select_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "0, (output)"))
     ['0', '(output)']
     """
     known = layer_names(model)
+    parts = inner_parts(model)
     selected = set()
     for glob in split_globs(layers):
         matched = [name for name in known if matches(name, glob)]
-        matched = [name for name in matched if name == glob or not _only_contains(name, known[name])]
+        matched = [name for name in matched if name == glob or not (name in parts or _only_contains(name, known[name]))]
         if not matched:
             raise EqvizError(
                 "layers", expected="names or globs of layers in the model", found=repr(glob),
@@ -100,6 +104,8 @@ def split_globs(layers: str | Iterable[str]) -> list[str]:
 
 
 def _only_contains(name: str, module: nn.Module) -> bool:
+    if is_steerable_sequence(module):
+        return name != OUTPUT
     own_forward = type(module).forward not in {container.forward for container in _CONTAINERS}
     return name != OUTPUT and isinstance(module, _CONTAINERS) and not own_forward
 
@@ -111,6 +117,9 @@ def layer_kind(name: str, module: nn.Module) -> str:
     own = getattr(module, "kind", None)
     if isinstance(own, str):
         return own
+    steerable = steerable_kind(module)
+    if steerable is not None:
+        return steerable
     for kind, classes in _KINDS:
         if isinstance(module, classes):
             return kind
@@ -132,8 +141,8 @@ def resolve_field(
     for glob, field in reversed(list(given.items())):
         if matches(name, glob) and (name == glob or field_type(field).fits(shape)):
             return field_type(field), "given"
-    own = declared(module)
-    if own is not None and (own.fits(shape) or not declared_by_glob(module)):
+    own = stated(name, module)
+    if own is not None and (own.fits(shape) or not counts_where_it_fits(module)):
         return own, "declared"
     if len(shape) in (2, 4):
         return field_type("image" if len(shape) == 4 else "invariant"), "by shape"

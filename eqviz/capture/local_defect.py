@@ -5,7 +5,6 @@ to the symmetry, whatever happened before it. It needs the field types of all te
 known, the aligned orbit of the whole network up to this layer takes its place.
 """
 
-import copy
 import itertools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 
 from eqviz.capture.field_following import FieldFollower, FollowedCall, changed
 from eqviz.capture.hooks import full_precision
+from eqviz.capture.precision import in_float64
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.grid_action import act_on_maps
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, tensors_in
+from eqviz.fields.module_states import copied
 from eqviz.fields.orbit import align, check_fits
 from eqviz.groups.group import Element, Group
 
@@ -79,7 +80,7 @@ def layer_defects(
     """
     names, elements = list(layers), (group.elements[0], *generators(group))
     moved = torch.cat([act_on_maps(images, element) for element in elements])
-    coarse, fine = _copy(model, torch.float32), _copy(model, torch.float64)
+    coarse, fine = copied(model).to("cpu", torch.float32).eval(), in_float64(model).to("cpu").eval()
     first: dict[LayerCall, Energies] = {}
 
     def keep(call: FollowedCall, outputs: list[tuple[str, Tensor]]) -> None:
@@ -102,10 +103,6 @@ def generators(group: Group) -> tuple[Element, ...]:
     """
     rotation = group.elements[1:2] if group.rotations > 1 else ()
     return (*rotation, *group.elements[group.rotations : group.rotations + 1])
-
-
-def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    return copy.deepcopy(model).to("cpu", dtype).eval()
 
 
 def _defects(stacked: Tensor, elements: Sequence[Element], candidates: Iterable[FieldType]) -> dict[FieldType, float]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from eqviz.capture.hooks import watching
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import is_geometric, with_tensor
 from eqviz.fields.layer_calls import LayerCall, layer_names, near_names, tensors_in
 
 CUT_IMAGES = 16
@@ -129,6 +130,8 @@ def _put(output: Any, item: str, replacement: Tensor, key: LayerCall, suffix: st
     """`output` with its tensor at `item` replaced; what lies beside it stays the same object."""
     if isinstance(output, Tensor):
         return _checked(output, replacement, key) if suffix == item else output
+    if is_geometric(output):
+        return with_tensor(output, _checked(output.tensor, replacement, key)) if suffix == item else output
     if isinstance(output, Mapping):
         items = {name: _put(part, item, replacement, key, f"{suffix}[{name}]") for name, part in output.items()}
         return items if type(output) is dict else _like(output, key, **{str(name): items[name] for name in items})

@@ -1,22 +1,31 @@
 """The same network in float64, and how much float32 rounds in each of its layers."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from eqviz.capture.float64_constants import make_constants_in_float64
 from eqviz.capture.hooks import watching
 from eqviz.capture.layers import select_layers
 from eqviz.capture.orbit_capture import image_batches
+from eqviz.capture.steerable_filters import polish_filters
 from eqviz.fields.layer_calls import LayerCall, placement
+from eqviz.fields.module_states import copied
 
 
 def in_float64(model: nn.Module) -> nn.Module:
-    """A copy of the model in float64; on the CPU where its device has no float64 (MPS)."""
+    """A copy of the model in float64; on the CPU where its device has no float64 (MPS).
+
+    Of steerable libraries more than the weights is in float32: what keeps the copy from being one in float64 is mended
+    (:func:`make_constants_in_float64`), and filters are freed from the rounding of their stored bases
+    (:func:`polish_filters`).
+    """
     device, _ = placement(model)
-    fine = copy.deepcopy(model).to("cpu" if device.type == "mps" else device).double()
+    fine = copied(model).to("cpu" if device.type == "mps" else device).double()
+    make_constants_in_float64(fine)
+    polish_filters(fine)
     if not any(tensor.is_floating_point() for tensor in (*fine.parameters(), *fine.buffers())):
         # images go in in the dtype of the weights: without any, this says that it is float64
         fine.register_buffer("float64", torch.empty(0, dtype=torch.float64), persistent=False)

@@ -1,11 +1,11 @@
 """Field types: how a group acts on the activations of a layer.
 
 A field type is an immutable value with one method, `act`. A module declares the type of its output in an attribute
-`field_type` (see :func:`declare`); everything else in eqviz asks for nothing more.
+`field_type` (see :func:`declare`) or, as those of e2cnn and escnn do, in `out_type`; everything else in eqviz asks for
+nothing more.
 """
 
 import re
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar, final
@@ -16,44 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.errors import EqvizError
+from eqviz.fields.base import FieldType as FieldType
+from eqviz.fields.geometric_tensors import is_library_type
 from eqviz.fields.grid_action import act_on_maps
+from eqviz.fields.steerable import Steerable
+from eqviz.fields.steerable_reading import steerable
 from eqviz.groups.group import Element, Group, group
 from eqviz.groups.irreps import fibre_permutation
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-
-
-class FieldType(ABC):
-    """How elements of a group act on a tensor whose first axis is the batch. Actions are orthogonal."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name tables show, such as `regular(C4)`."""
-
-    @abstractmethod
-    def act(self, features: Tensor, element: Element) -> Tensor:
-        """rho(element) applied to `features` (batch, ...). Raises ValueError if the element is not in its group."""
-
-    @abstractmethod
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape (batch first) can be a field of this type."""
-
-    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Shape of a single channel of a tensor of this type and `shape`, with a batch of one.
-
-        Elements on the grid permute the entries of every channel in the same way. None where they do more than that.
-        """
-        del shape
-        return None
-
-    def represents(self, element: Element) -> bool:
-        """Whether this type knows how the element acts; types without a group axis know all of O(2)."""
-        del element
-        return True
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @final
@@ -247,13 +218,15 @@ class Tokens(FieldType):
 def field_type(name: str | FieldType) -> FieldType:
     """The field type of that name: image, invariant, regular(G), and regular(G, flattened, reversed, group first) with
     any of these options (see :class:`Regular`); tokens(H, W), with `class token` or `2 class tokens` where there are
-    some before those of the grid of H rows and W columns.
+    some before those of the grid of H rows and W columns. A field type of e2cnn or escnn becomes eqviz's own.
 
     >>> field_type("regular(p4m)").name, field_type("regular(C4, reversed, flattened)").name
     ('regular(D4)', 'regular(C4, flattened, reversed)')
     """
     if isinstance(name, FieldType):
         return name
+    if is_library_type(name):
+        return steerable(name)
     if name.strip() in ("image", "invariant"):
         return Image() if name.strip() == "image" else Invariant()
     tokens = _TOKENS.fullmatch(name)
@@ -289,11 +262,34 @@ def declare(module: AnyModule, field: str | FieldType, *, by_glob: bool = False)
 
 
 def declared(module: nn.Module) -> FieldType | None:
-    """The field type that `module` declares for its output, or None."""
+    """The field type that `module` declares for its output, or None.
+
+    The type of a network over the trivial group says nothing of rotations and reflections, and counts as none; so does
+    a type of a steerable library that eqviz cannot read.
+    """
     found = getattr(module, "field_type", None)
-    return found if isinstance(found, FieldType) else None
+    if isinstance(found, FieldType):
+        return found
+    own = getattr(module, "out_type", None)
+    try:
+        return telling(steerable(own)) if is_library_type(own) else None
+    except EqvizError:
+        return None
+
+
+def telling(field: Steerable) -> Steerable | None:
+    """The type itself, if it says of more elements than the identity how they act."""
+    return None if field.group is not None and field.group.order == 1 else field
 
 
 def declared_by_glob(module: nn.Module) -> bool:
     """Whether the field type of `module` was declared of many layers at once: it counts where it fits."""
     return getattr(module, "field_type_by_glob", False) is True
+
+
+def counts_where_it_fits(module: nn.Module) -> bool:
+    """Whether the field type of `module` counts only for outputs that it fits.
+
+    So it is with one declared of many layers at once, and with what a steerable library's module calls its type.
+    """
+    return declared_by_glob(module) or not isinstance(getattr(module, "field_type", None), FieldType)

@@ -47,3 +47,13 @@ def with_tensor(value: Any, tensor: Tensor) -> Any:
     other = copy.copy(value)
     other.tensor = tensor
     return other
+
+
+def is_steerable_module(module: object) -> bool:
+    """Whether this is a module of a steerable library, or one of a user's own that names its types as these do.
+
+    >>> from torch import nn
+    >>> is_steerable_module(nn.ReLU())
+    False
+    """
+    return all(is_library_type(getattr(module, name, None)) for name in ("in_type", "out_type"))

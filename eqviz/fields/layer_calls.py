@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import is_geometric
 
 OUTPUT = "(output)"
 """The layer name of the model itself, whose path is empty."""
@@ -43,15 +44,24 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def tensors_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in an output, with the place of each in tuples, lists and dicts, such as `[0]` or `[logits]`."""
-    if isinstance(output, Tensor):
+    """All tensors in an output, with the place of each in tuples, lists and dicts, such as `[0]` or `[logits]`.
+
+    The geometric tensors of e2cnn and escnn count as the tensors that they hold.
+    """
+    for place, item in carriers_in(output, suffix):
+        yield place, item if isinstance(item, Tensor) else item.tensor
+
+
+def carriers_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Any]]:
+    """The same, but geometric tensors as they are, with their types."""
+    if isinstance(output, Tensor) or is_geometric(output):
         yield suffix, output
     elif isinstance(output, Mapping):
         for key, item in output.items():
-            yield from tensors_in(item, f"{suffix}[{key}]")
+            yield from carriers_in(item, f"{suffix}[{key}]")
     elif isinstance(output, list | tuple):
         for place, item in enumerate(output):
-            yield from tensors_in(item, f"{suffix}[{place}]")
+            yield from carriers_in(item, f"{suffix}[{place}]")
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

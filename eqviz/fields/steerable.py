@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from eqviz.fields.field_types import FieldType
+from eqviz.fields.base import FieldType
 from eqviz.fields.grid_action import act_on_maps
 from eqviz.groups.group import Element, Group
 
