@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 
@@ -76,6 +76,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         if member.flag_bits & 0x1:
             raise BadArchiveError("encrypted members")
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            _check_no_program(members)  # which torch compresses
             raise BadArchiveError("compressed members, which torch.save does not write")
         if member.header_offset < 0 or member.header_offset + member.file_size > size:
             raise BadArchiveError(f"a member larger than the file, {name[:80]!a}")
@@ -86,10 +87,15 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         raise BadArchiveError("members that are larger together than the file")
 
 
-def _check_purpose(names: Mapping[str, zipfile.ZipInfo], folder: str) -> None:
-    """TorchScript (torch's own test is the file of constants), NumPy archives and all others are not for torch.load."""
-    if f"{folder}/constants.pkl" in names:
+def _check_no_program(members: Iterable[zipfile.ZipInfo]) -> None:
+    """TorchScript is told by its file of constants, as torch itself does."""
+    if any(member.filename.partition("/")[2] == "constants.pkl" for member in members):
         raise ProgramError("a TorchScript module, which is a program")
+
+
+def _check_purpose(names: Mapping[str, zipfile.ZipInfo], folder: str) -> None:
+    """TorchScript, NumPy archives and all others are not for torch.load."""
+    _check_no_program(names.values())
     if all(name.endswith(".npy") for name in names):
         raise BadArchiveError("arrays of NumPy (.npz)")
     if f"{folder}/data.pkl" not in names:

@@ -5,6 +5,7 @@ plain numbers. Runs of other people's, which `eqviz.toml` describes, are runs to
 `files` of their epochs.
 """
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -89,9 +90,10 @@ class Run:
                 found=f"epoch {short(wanted)}", fix="choose one of these",
             )  # fmt: skip
         path = self.folder / weights_name(wanted) if self.files is None else self.files[wanted]
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        real = Path(os.path.realpath(path))  # Path.resolve raises for links in a circle
+        if not real.is_relative_to(self.folder.resolve()):
             raise EqvizError(
-                str(path), expected="weights inside the run folder", found=f"a link to {path.resolve()}",
+                str(path), expected="weights inside the run folder", found=f"a link to {real}",
                 fix="copy the file into the folder",
             )  # fmt: skip
         return path
