@@ -3,13 +3,12 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import rich_click as click
 
 from eqviz.cli.options import device_option, import_option
+from eqviz.cli.progress import working
 
 
 @click.command()
@@ -66,7 +65,7 @@ def audit(
     targets = find_targets(
         target, arguments=parse_arguments(settings), channels=options["channels"], epoch=epoch, imports=imports
     )
-    with _working() as progress:
+    with working() as progress:
         found = audit_targets(targets, **asked, progress=progress)
     for line in (line for one in found for line in disagreements_in_words(one)):
         click.secho(f"eqviz: DISAGREEMENT: {line}", err=True, fg="red", bold=True)
@@ -83,15 +82,3 @@ def _terminal() -> dict[str, Any]:
         return {"width": None, "colour": False}
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return {"width": shutil.get_terminal_size().columns, "colour": colour}
-
-
-@contextmanager
-def _working() -> Iterator[Callable[[str], None] | None]:
-    """In a terminal, says what is being done until it is done."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
-        yield status.update

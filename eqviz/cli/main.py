@@ -11,6 +11,7 @@ from eqviz.cli.audit import audit
 from eqviz.cli.catalogue import list_command
 from eqviz.cli.convert import convert
 from eqviz.cli.demo import demo
+from eqviz.cli.init import init
 from eqviz.cli.runs import runs
 from eqviz.cli.study import analyse, figures, tables
 from eqviz.cli.train import train
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, train, runs, audit, analyse, figures, tables, convert, list_command):
+for command in (demo, train, init, runs, audit, analyse, figures, tables, convert, list_command):
     cli.add_command(command)
 
 

@@ -1,7 +1,7 @@
 """Progress on standard error: a bar in a terminal, a line for each step elsewhere."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -73,3 +73,16 @@ def listening() -> Iterator[Listener]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), percent, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield _Bar(bar)
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None] | None]:
+    """In a terminal, says what is being done until it is done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("") as status:
+        yield lambda what: status.update(escape(what))

@@ -13,6 +13,7 @@ from eqviz.report.figures import FIGURES
 from eqviz.report.page import verdict
 from eqviz.report.tables import TABLES
 from eqviz.studies.finding import Survey
+from eqviz.studies.foreign.looking import printable
 from eqviz.studies.run_folders import Run
 from eqviz.studies.runs import Runs
 from eqviz.tables import format_size
@@ -44,17 +45,21 @@ _DATA = {
 }
 
 
+_MOST_REASONS = 20
+
+
 def runs_in_words(runs: Sequence[Run]) -> str:
     """One row a run: what it is and which epochs are saved."""
     rows: list[dict[str, object]] = [
         {
-            "run": run.name,
+            "run": printable(run.name),
             "model": run.model,
+            **({"label": printable(run.label)} if any(other.label for other in runs) else {}),
             "input size": format_size(run.input_size),
             "group": run.group,
             "seed": run.seed,
             "epochs saved": _epochs(run.epochs),
-            "data": run.data.source,
+            "data": run.data.source if run.data.labels else f"{run.data.source}, images only",
             "regime": run.regime,
             "finished": "yes" if run.finished else "no",
         }
@@ -67,7 +72,9 @@ def survey_in_words(found: Survey) -> str:
     """The runs of a folder, and below them what was not understood and why."""
     parts = [runs_in_words(found.runs)] if found.runs else []
     for title, pairs in (("not usable", found.faults), ("not described", found.strangers)):
-        parts += [f"{title}:\n" + "\n".join(f"  {path}: {why}" for path, why in pairs)] if pairs else []
+        lines = [f"  {printable(path)}: {why}" for path, why in pairs[:_MOST_REASONS]]
+        lines += [f"  and {len(pairs) - _MOST_REASONS} more"] if len(pairs) > _MOST_REASONS else []
+        parts += ["\n".join([f"{title}:", *lines])] if pairs else []
     return "\n\n".join(parts)
 
 
@@ -79,12 +86,16 @@ def networks_in_words(networks: pd.DataFrame) -> str:
             "exact": row["exact"],
             "survives": row["surviving"],
             "first broken": row["first_broken"] or "none",
-            **{f"{angle}°": f"{row[f'accuracy_{angle}']:.1%}" for angle in (0, 90, 180, 270)},
+            **{f"{angle}°": _percent(row[f"accuracy_{angle}"]) for angle in (0, 90, 180, 270)},
             "seeds": row["n_seeds"],
         }
         for (_, row), size in zip(networks.iterrows(), networks["input_size"].tolist(), strict=True)
     ]
     return f"{_text(rows)}\n{verdict(networks)}"
+
+
+def _percent(accuracy: float) -> str:
+    return "" if pd.isna(accuracy) else f"{accuracy:.1%}"
 
 
 def _epochs(epochs: Sequence[int]) -> str:

@@ -25,7 +25,7 @@ def find_runs(folder: str | Path, constructor: Callable[..., Any] | None = None)
     `eqviz.toml`.
     """
     root = existing_folder(Path(folder))
-    own, descriptions = _records(root)
+    own, descriptions = records(root)
     runs = [read_run(found) for found in own]
     often = Counter(run.name for run in runs)
     runs = [replace(run, name=_below(root, run.folder)) if often[run.name] > 1 else run for run in runs]
@@ -68,10 +68,9 @@ def survey(folder: str | Path) -> Survey:
     Raises EqvizError for a folder that is missing or holds nothing that looks like a run; everything else is told.
     """
     root = existing_folder(Path(folder))
-    own, descriptions = _records(root)
-    runs, faults = _understood(root, own, descriptions)
-    taken = {file.resolve() for run in runs if run.files is not None for file in run.files.values()}
-    strangers = [path for path in checkpoint_files(root, DEPTH, own) if (root / path).resolve() not in taken]
+    own, descriptions = records(root)
+    runs, faults, taken = _understood(root, own, descriptions)
+    strangers = [path for path in checkpoint_files(root, DEPTH, own) if os.path.realpath(root / path) not in taken]
     if not runs and not faults and not strangers:
         raise _none(root)
     used = []
@@ -87,10 +86,13 @@ _NO_PATTERN = f"no table [[runs]] of an {DESCRIPTION} has a pattern that it matc
 _NO_DESCRIPTION = f"no {DESCRIPTION} describes it; `eqviz init` writes one"
 
 
-def _understood(root: Path, own: list[Path], descriptions: list[Path]) -> tuple[list[Run], Reasons]:
-    """The runs in a folder, and what is wrong with run folders and with tables of descriptions."""
+def _understood(root: Path, own: list[Path], descriptions: list[Path]) -> tuple[list[Run], Reasons, set[str]]:
+    """The runs in a folder, what is wrong with run folders and tables of descriptions, and the files that are
+    described.
+    """
     runs: list[Run] = []
     faults: Reasons = []
+    taken: set[str] = set()
     for found in own:
         try:
             runs.append(read_run(found))
@@ -100,14 +102,21 @@ def _understood(root: Path, own: list[Path], descriptions: list[Path]) -> tuple[
         try:
             parts = read_descriptions(path)
         except EqvizError as error:
-            faults.append((_below(root, path), str(error)))
+            faults.append((_below(root, path), _reason(error, path)))
             continue
+        files = checkpoint_files(path.parent, DEPTH, own)
         for part in parts:
+            taken |= {os.path.realpath(path.parent / file) for file in files if part.files.match(file) is not None}
             try:
                 runs += _of_description(root, path, own, part, None)
             except EqvizError as error:
-                faults.append((_below(root, path), str(error)))
-    return runs, faults
+                faults.append((_below(root, path), _reason(error, path)))
+    return runs, faults, taken
+
+
+def _reason(error: EqvizError, path: Path) -> str:
+    """What is wrong with a file, without its path in front."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _fault(run: Run) -> str:
@@ -121,8 +130,11 @@ def _fault(run: Run) -> str:
     return ""
 
 
-def _records(root: Path) -> tuple[list[Path], list[Path]]:
-    """Folders with a `run.toml`, and files called `eqviz.toml`, both sorted; links are followed, each folder once."""
+def records(root: Path) -> tuple[list[Path], list[Path]]:
+    """What tells of runs: folders with a `run.toml`, and files called `eqviz.toml`, both sorted.
+
+    Links are followed, each folder once.
+    """
     own, descriptions, seen = [], [], set()
     for parent, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(parent)

@@ -10,23 +10,25 @@ from torch import nn
 
 from eqviz.analysis.accuracy import QUARTER_TURNS
 from eqviz.analysis.published import read_published
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, NoAnswerError
 from eqviz.studies.adapters import CopyOf
 from eqviz.studies.analyses import ANALYSED, ANALYSES, Analysed, analyse_run
 from eqviz.studies.data_symmetries import DATA_SYMMETRY, run_data_symmetry
 from eqviz.studies.derived import CURVES, DERIVED
 from eqviz.studies.extensions import import_modules
-from eqviz.studies.finding import find_runs
+from eqviz.studies.finding import find_runs, records
+from eqviz.studies.foreign.proposed_runs import proposed_runs
 from eqviz.studies.measured_runs import Epochs
 from eqviz.studies.measuring import ACCURACY
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.pairing import TWIN_CKA, compare_twins, partners, twins_of
-from eqviz.studies.run_folders import Run
+from eqviz.studies.run_folders import Run, existing_folder
+from eqviz.studies.sizes import parse_size
 from eqviz.studies.stages import STAGE_ERRORS, stage_calls, stage_rows
 from eqviz.studies.stepping import Call, OnStep, teller
 from eqviz.studies.tables_in_depth import TablesInDepth
 from eqviz.studies.tables_recorded import RecordedTables
-from eqviz.tables import conform
+from eqviz.tables import conform, empty
 
 TRAINING = "training_summary"
 CURVE_LIMIT, CURVE_IMAGES = 300, 32
@@ -77,7 +79,7 @@ class Runs(RecordedTables, TablesInDepth):
             found = [pair for pair in zip(self.checkpoints, self._analysed[name], strict=True) if pair[1] is not None]
             if not found:
                 reason = next(iter(self._problems[name].values()))
-                raise EqvizError(
+                raise NoAnswerError(
                     name, expected="a network that it has an answer for", found=reason,
                     fix="choose other analyses with --only",
                 )  # fmt: skip
@@ -88,11 +90,19 @@ class Runs(RecordedTables, TablesInDepth):
         """A table that follows from others, which are made first."""
         if name not in self._tables:
             rule = DERIVED[name]
-            self._tables[name] = conform(rule.make(*(self._source(source) for source in rule.sources)), name)
+            sources = (self._source(source, needed=source not in rule.dispensable) for source in rule.sources)
+            self._tables[name] = conform(rule.make(*sources), name)
         return self._tables[name].copy()
 
-    def _source(self, name: str) -> pd.DataFrame:
-        return self.scored() if name == ACCURACY else self.table(name)
+    def _source(self, name: str, *, needed: bool) -> pd.DataFrame:
+        if name == ACCURACY:
+            return self.scored(needed=needed)
+        try:
+            return self.table(name)
+        except NoAnswerError:
+            if needed:
+                raise
+            return empty(name)
 
     def twin_cka(self) -> pd.DataFrame:
         """Linear CKA between each network and its exact twin on the same images, by layer.
@@ -150,7 +160,7 @@ class Runs(RecordedTables, TablesInDepth):
         """
         if TRAINING not in self._tables:
             runs = self if self._every_epoch else self._over_epochs()
-            self._tables[TRAINING] = conform(CURVES.make(runs.equivariance(), runs.scored()), TRAINING)
+            self._tables[TRAINING] = conform(CURVES.make(runs.equivariance(), runs.scored(needed=False)), TRAINING)
         return self._tables[TRAINING].copy()
 
     def stage_errors(self) -> pd.DataFrame:
@@ -189,6 +199,7 @@ def open_runs(
     settings: Settings | None = None,
     *,
     model: Callable[..., nn.Module] | nn.Module | None = None,
+    input_size: int | tuple[int, int] | None = None,
     epochs: Epochs = "last",
     jobs: int = 1,
     on_step: OnStep | None = None,
@@ -200,7 +211,8 @@ def open_runs(
     or `all` saved epochs; `jobs` measures that many checkpoints at a time in processes of their own, through joblib
     (inside `joblib.parallel_config(backend="dask")` on a cluster). `on_step` is told of progress.
     `model`, a class or function, makes the networks of checkpoints that an `eqviz.toml` describes, from the arguments
-    given there and in place of the model named there.
+    given there and in place of the model named there. Where there is none, checkpoints are taken that its networks fit,
+    as `eqviz init` understands them; `input_size` is then theirs, in pixels, and must be given if nothing says it.
     Raises EqvizError for a folder that is missing or holds no run, and for settings that are unknown or cannot be.
     """
     if epochs not in ("last", "all"):
@@ -218,7 +230,20 @@ def open_runs(
     if chosen.published is not None:
         read_published(chosen.published)  # before anything is measured: it may be a file that cannot be read
     import_modules(chosen.imports)
-    return Runs(Path(folder), find_runs(folder, _constructor(model)), chosen, epochs, jobs, on_step)
+    return Runs(Path(folder), _found(folder, _constructor(model), input_size), chosen, epochs, jobs, on_step)
+
+
+def _found(
+    folder: str | Path, constructor: Callable[..., nn.Module] | None, input_size: int | tuple[int, int] | None
+) -> tuple[Run, ...]:
+    if constructor is not None and not any(records(existing_folder(Path(folder)))):
+        return proposed_runs(folder, constructor, None if input_size is None else parse_size(input_size, "input_size"))
+    if input_size is not None:
+        raise EqvizError(
+            "input_size", expected="a model, and a folder of checkpoints that nothing describes", found=str(input_size),
+            fix="leave it out: run.toml or eqviz.toml says it",
+        )  # fmt: skip
+    return find_runs(folder, constructor)
 
 
 def _constructor(model: Callable[..., nn.Module] | nn.Module | None) -> Callable[..., nn.Module] | None:

@@ -12,7 +12,7 @@ from eqviz.models.registry import MODELS
 from eqviz.report.figures import FIGURES
 from eqviz.report.tables import TABLES
 
-COMMANDS = ("demo", "train", "runs", "audit", "analyse", "figures", "tables", "convert", "list")
+COMMANDS = ("demo", "train", "init", "runs", "audit", "analyse", "figures", "tables", "convert", "list")
 MEASURING = (
     "--group", "--data", "--data-root", "--limit", "--orbit-images", "--analysis-images", "--layers", "--fill",
     "--every", "--mask", "--balanced", "--published", "--epochs", "--device", "--jobs", "--import",
@@ -21,6 +21,10 @@ OPTIONS = {
     "demo": {"--output"},
     "train": {
         "--output", "--preset", "--data-root", "--resume", "--device", "--devices", "--workers", "--jobs", "--import",
+    },
+    "init": {
+        "--model", "--set", "--input-size", "--group", "--data", "--data-root", "--infer-fields", "--force",
+        "--dry-run", "--import",
     },
     "runs": {"--import"},
     "audit": {

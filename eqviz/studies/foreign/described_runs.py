@@ -55,6 +55,11 @@ def described_runs(
     matches, and two files of one epoch.
     """
     description = _with_constructor(description, constructor)
+    if not description.model:
+        raise EqvizError(
+            f"{description.about}.model", expected="a registered model, or one of a module given with --import",
+            found="none yet", fix="fill it in",
+        )  # fmt: skip
     if find_model(description.model) is None and constructor is None:
         raise unknown_model(f"{description.about}.model", description.model)
     runs: dict[tuple[tuple[str, str], ...], dict[int, _Match]] = {}

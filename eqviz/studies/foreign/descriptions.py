@@ -55,7 +55,14 @@ def read_descriptions(path: Path) -> tuple[Description, ...]:
     Raises EqvizError, naming the file and the key, for what is missing, unknown or of a wrong type, patterns that
     cannot be, and a later format.
     """
-    table = TomlTable(read_toml(path), str(path))
+    return parse_descriptions(read_toml(path), str(path))
+
+
+def parse_descriptions(values: Mapping[str, Any], file: str) -> tuple[Description, ...]:
+    """The descriptions in the contents of an `eqviz.toml`; `file` names it in errors, which are those of
+    :func:`read_descriptions`.
+    """
+    table = TomlTable(values, file)
     if table.whole("format", 1, 10**6, FORMAT) > FORMAT:
         raise table.refuse("format", f"format {FORMAT} or earlier", fix="update eqviz")
     table.text("eqviz", "")

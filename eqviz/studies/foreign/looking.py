@@ -51,7 +51,7 @@ class Looker:
             try:
                 self._seen[path] = _look(path, self.checkpoint(path))
             except EqvizError as error:
-                self.failed[path] = f"found {error.found}"
+                self.failed[path] = f"expected {error.expected}; found {error.found}; {error.fix}"
         return self._seen.get(path)
 
     def seen(self, path: str) -> Look | None:
