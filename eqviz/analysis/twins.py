@@ -10,7 +10,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from eqviz.analysis.steerable_resets import reset_steerable
+from eqviz.capture.steerable_filters import expand_anew
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import is_steerable_module
 from eqviz.fields.module_states import copied
 
 
@@ -40,6 +43,8 @@ def rebuild(model: nn.Module, seed: int = 0) -> nn.Module:
     that no reset touches (indices, masks, encodings) are constants of the architecture and stay. The copy is on the
     same device, in the same dtype and modes; `model` and torch's random state are left as they were.
 
+    Modules of e2cnn and escnn, which have no `reset_parameters()`, are drawn as their constructors do.
+
     Raises EqvizError, with the name of the module, where some parameter is not drawn anew: its module has no
     `reset_parameters()`, or one that leaves it out (as with weights that are parametrised).
 
@@ -54,6 +59,7 @@ def rebuild(model: nn.Module, seed: int = 0) -> nn.Module:
         _forget(twin)
         for name, module in _children_first(twin):
             _reset(name, module)
+        expand_anew(twin)
     for name, module in twin.named_modules():
         for own, parameter in module.named_parameters(recurse=False):
             if parameter.is_floating_point() and bool(parameter.isnan().any()):
@@ -88,6 +94,7 @@ def fresh_copy(model: nn.Module, seed: int = 0) -> tuple[nn.Module, str]:
             if isinstance(module, _NormBase) and module.running_mean is not None and module.running_var is not None:
                 module.running_mean.add_(_SPREAD * torch.randn_like(module.running_mean))
                 module.running_var.mul_(1 + _SPREAD * torch.rand_like(module.running_var))
+        expand_anew(fresh)
     return fresh, weights
 
 
@@ -106,9 +113,15 @@ def seeded(model: nn.Module, seed: int) -> Iterator[None]:
 
 def _forget(model: nn.Module) -> None:
     """NaN for every parameter, so that one that is not drawn anew shows."""
+    constants = {
+        id(parameter) for module in model.modules() if is_steerable_module(module)
+        for parameter in module.parameters(recurse=False) if not parameter.requires_grad
+    }  # fmt: skip
     for name, parameter in model.named_parameters():
         if nn.parameter.is_lazy(parameter):
             raise _cannot(name.rpartition(".")[0], "a lazy module that has not seen an input yet")
+        if id(parameter) in constants:  # what a steerable library keeps as parameters to have it moved and saved
+            continue
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.fill_(float("nan"))
 
@@ -120,6 +133,7 @@ def _children_first(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _reset(name: str, module: nn.Module) -> None:
     # reset_parameters is torch's convention, with an underscore in attention and transformers
+    reset_steerable(module)
     for method in ("reset_parameters", "_reset_parameters", "reset_running_stats"):
         reset = getattr(module, method, None)
         if not callable(reset):

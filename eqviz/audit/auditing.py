@@ -15,6 +15,7 @@ from eqviz.audit.reasons import reason
 from eqviz.audit.tracing import Trace, check_traceable, trace_model
 from eqviz.audit.values import Record, Snapshot
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import is_steerable_module
 from eqviz.fields.layer_calls import OUTPUT
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
@@ -212,11 +213,16 @@ def _transposed(
 
 
 def image_channels(model: nn.Module) -> int:
-    """Channels of the images that a model takes: its `in_channels`, those of its first filter, or 3 if it has none."""
+    """Channels of the images that a model takes: its `in_channels`, those of its first filter, or 3 if it has none.
+
+    The first module of a steerable library tells them by the type of its input.
+    """
     for module in model.modules():
         found = getattr(module, "in_channels", None)
         if isinstance(found, int) and found > 0:
             return found
+        if is_steerable_module(module):
+            return int(module.in_type.size)  # type: ignore[arg-type]  # of a type of the library
     filters = [p for p in model.parameters() if p.dim() >= 4]
     return int(filters[0].shape[1]) if filters else 3
 

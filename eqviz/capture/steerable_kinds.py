@@ -1,12 +1,13 @@
 """What the modules of steerable libraries are: told by where in the library their class is defined."""
 
 import re
+from collections.abc import Iterator
 
 from torch import nn
 
 from eqviz.fields.geometric_tensors import is_steerable_module
 
-_PLACE = re.compile(r"(?!torch\.)[\w.]+\.nn\.modules\.(\w+)")
+_PLACE = re.compile(r"(?!torch\.)([\w.]+)\.nn\.modules\.(\w+)")
 _KINDS = {
     "r2_conv": "convolution", "conv": "convolution", "pooling": "pooling", "invariantmaps": "pooling",
     "batchnormalization": "normalisation", "nonlinearities": "activation", "dropout": "dropout", "linear": "linear",
@@ -24,8 +25,20 @@ def steerable_kind(module: nn.Module) -> str | None:
     """
     if not is_steerable_module(module):
         return None
-    places = (_PLACE.match(own.__module__) for own in type(module).__mro__)
-    return next((_KINDS.get(place.group(1)) for place in places if place), None)
+    return next((_KINDS.get(part) for _, part in _places(module)), None)
+
+
+def library_of(module: nn.Module) -> str:
+    """The name of the library that defines a module of its own, such as `e2cnn`; "" for other modules."""
+    return next((library for library, _ in _places(module)), "") if is_steerable_module(module) else ""
+
+
+def _places(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Library and part that define the classes of a module, from its own to its most general one."""
+    for own in type(module).__mro__:
+        place = _PLACE.match(own.__module__)
+        if place:
+            yield place.group(1), place.group(2)
 
 
 def is_steerable_sequence(module: nn.Module) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from eqviz.capture.steerable_filters import expand_anew
+
 
 def in_general_position(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     """The network that `build` makes after seeding with `seed`, in eval mode, with every constant drawn at random.
@@ -23,14 +25,16 @@ def in_general_position(build: Callable[[], nn.Module], seed: int = 0) -> nn.Mod
         for tensor in _trained(model):
             if _constant(tensor):
                 tensor.copy_(torch.rand(tensor.shape) + (-0.5 if float(tensor.flatten()[0]) == 0 else 0.5))
+        expand_anew(model)
     return model.eval()
 
 
 def _trained(model: nn.Module) -> list[Tensor]:
-    """What training changes: parameters and running statistics."""
+    """What training changes: parameters and running statistics, but no single number that is kept fixed."""
     lazy = nn.parameter.is_lazy
     statistics = [tensor for name, tensor in model.named_buffers() if name.rsplit(".", 1)[-1].startswith("running_")]
-    return [tensor for tensor in (*model.parameters(), *statistics) if not lazy(tensor)]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad or parameter.dim()]
+    return [tensor for tensor in (*parameters, *statistics) if not lazy(tensor)]
 
 
 def _constant(tensor: Tensor) -> bool:

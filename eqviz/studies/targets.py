@@ -13,6 +13,8 @@ from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import Regular, declared
+from eqviz.fields.steerable import Steerable
+from eqviz.groups.group import group as named_group
 from eqviz.models.lookup import load
 from eqviz.models.registry import build_model, find_model, model_names
 from eqviz.studies.extensions import import_modules
@@ -86,14 +88,19 @@ def find_targets(
 
 
 def own_group(model: nn.Module) -> str:
-    """The group to audit a model under unless told otherwise: the largest that its layers declare, else C4.
+    """The group to audit a model under unless told otherwise: the largest that acts on all its layers, else C4.
+
+    Layers that declare nothing, images and invariant features leave every group; on the pixel grid.
 
     >>> own_group(build_model("p4mcnn", channels=1)), own_group(build_model("z2cnn", channels=1))
     ('D4', 'C4')
     """
     fields = [declared(module) for module in model.modules()]
-    groups = {known.group.exact_subgroup for known in fields if isinstance(known, Regular)}
-    return max(groups, key=lambda group: group.order).name if groups else "C4"
+    known = [field for field in fields if isinstance(field, Regular | Steerable)]
+    shared = [
+        H for H in named_group("D4").subgroups if all(field.represents(g) for field in known for g in H.elements)
+    ]  # fmt: skip
+    return shared[-1].name if known and shared[-1].order > 1 else "C4"
 
 
 def parse_arguments(pairs: Sequence[str]) -> dict[str, object]:
