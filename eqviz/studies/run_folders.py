@@ -173,8 +173,14 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """One row an epoch: epoch, train_loss (nats), train_accuracy, test_accuracy (0..1), learning_rate, seconds.
 
-        Row 0 is the untrained network. Raises EqvizError for a file that is missing or broken.
+        Row 0 is the untrained network. Raises EqvizError for a file that is missing or broken, and for runs that eqviz
+        did not train.
         """
+        if self.adapter is not None:
+            raise EqvizError(
+                f"run {self.name}", expected=f"{METRICS} of a run that eqviz trained", found="a checkpoint of others'",
+                fix="do without its learning curve",
+            )  # fmt: skip
         path = self.folder / METRICS
         try:
             table = pd.read_csv(path, dtype={"epoch": int, **dict.fromkeys(METRIC_COLUMNS[1:], float)})
