@@ -19,6 +19,8 @@ _SPECIAL = {
 """What means something else to LaTeX, or nothing to pdflatex without further packages. Brackets: after a line break
 they would be read as its length."""
 
+_LETTERS = str.maketrans(_SPECIAL)
+
 
 def escaped(text: str) -> str:
     r"""The text as LaTeX writes it.
@@ -26,7 +28,7 @@ def escaped(text: str) -> str:
     >>> escaped("97.5 ± 0.3% of a_b"), escaped("[72.1, 74.3]")
     ('97.5 \\textpm{} 0.3\\% of a\\_b', '{[}72.1, 74.3{]}')
     """
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    return text.translate(_LETTERS)
 
 
 def latex_table(table: pd.DataFrame, caption: str = "", bold: Collection[tuple[int, int]] = ()) -> str:
@@ -51,12 +53,17 @@ def latex_table(table: pd.DataFrame, caption: str = "", bold: Collection[tuple[i
         cells.columns = pd.MultiIndex.from_tuples([tuple(map(escaped, name)) for name in table.columns])
     else:
         cells.columns = pd.Index([escaped(str(name)) for name in table.columns], dtype=object)
+    long = len(table) > LONG
+    # pandas sets one row with all that is around it; it would take a millisecond a row
     text = str(
-        cells.to_latex(
-            index=False, escape=False, longtable=len(table) > LONG, caption=escaped(caption) or None,
-            multicolumn_format="c", column_format="l" * len(table.columns),
+        cells.iloc[:1].to_latex(
+            index=False, escape=False, longtable=long, caption=escaped(caption) or None, multicolumn_format="c",
+            column_format="l" * len(table.columns),
         )
     )  # fmt: skip
+    lines = [f"{' & '.join(row)} \\\\\n" for row in cells.itertuples(index=False, name=None)]
+    head, rule, rest = text.rpartition("\\endlastfoot\n" if long else "\\midrule\n")
+    text = "".join((head, rule, *lines, rest.removeprefix("".join(lines[:1]))))
     return _ruled(text, table.columns) if several else text
 
 
