@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 SPECIAL = frozenset(
@@ -49,8 +49,8 @@ _SHORT = {"s": "seed", "e": "epoch", "ep": "epoch", "it": "step", "n": "maybe si
 class Number:
     """A number in a path: as it is written, and what it is by the word beside it.
 
-    `kind` is seed, epoch, step, size, metric, "maybe size" or "" where nothing says it; `word` is the word before it,
-    in small letters; `alone` says that it stands between separators, without letters beside it.
+    `kind` is seed, epoch, step, size, metric, "maybe size" or "" where nothing says it; `word` is the word before it
+    or before the number before, in small letters; `alone` says that it stands between separators, without letters beside it.
     """
 
     text: str
@@ -91,7 +91,10 @@ def read_name(path: str) -> Name:
     start = 0
     for found in _NUMBER.finditer(path):
         before = path[start : found.start()]
-        numbers.append(_number(found.group(), before, path[found.end() :], bool(numbers)))
+        number = _number(found.group(), before, path[found.end() :], bool(numbers))
+        if not number.word and numbers and "/" not in before:
+            number = replace(number, word=numbers[-1].word)
+        numbers.append(number)
         texts.append(before)
         start = found.end()
     return Name(path, (*texts, path[start:]), tuple(numbers))

@@ -1,7 +1,7 @@
 """Which network the weights of a file belong to: eqviz's own by shapes, others by building them and trying."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from eqviz.models.recognition import recognise
 from eqviz.models.registry import build_model, find_model, unknown_model
 from eqviz.studies.foreign.looking import Look, Shapes
 from eqviz.studies.foreign.placeholders import SIZE_KEYS
+from eqviz.studies.foreign.solving import solve_numbers
 from eqviz.studies.settings import read_arguments
 from eqviz.studies.streams import own_randomness
 from eqviz.studies.toml_tables import TomlTable
@@ -69,7 +70,7 @@ class NotFound:
 @dataclass(frozen=True)
 class _Candidate:
     name: str
-    arguments: Sequence[dict[str, Any]]
+    arguments: Iterable[dict[str, Any]]
     why: str
     constructor: Constructor | None = None
 
@@ -171,10 +172,11 @@ def _fitted(checkpoint: Checkpoint, candidate: _Candidate, arguments: dict[str, 
     return words, matched
 
 
-def _arguments(constructor: Constructor, look: Look, given: Given) -> list[dict[str, Any]]:
+def _arguments(constructor: Constructor, look: Look, given: Given) -> Iterator[dict[str, Any]]:
     """Keyword arguments to try: settings in the file that the constructor takes, and what the shapes say.
 
-    What the user gives counts in any case; what shapes say fills in what is required first, and then all there is.
+    What the user gives counts in any case; what shapes say fills in what is required first, then what has a usual name,
+    then whatever number can be solved for.
     """
     taken = _parameters(constructor)
     settings = {key: value for key, value in look.hyperparameters.items() if key in taken}
@@ -182,7 +184,8 @@ def _arguments(constructor: Constructor, look: Look, given: Given) -> list[dict[
     shaped = {key: value for key, value in _of_shapes(look.shapes, given.size).items() if key in taken}
     required = {key: value for key, value in shaped.items() if taken[key].default is inspect.Parameter.empty}
     variants = [{**required, **settings}, {**shaped, **settings}, {**settings, **shaped, **given.arguments}]
-    return [variant for place, variant in enumerate(variants) if variant not in variants[:place]]
+    yield from (variant for place, variant in enumerate(variants) if variant not in variants[:place])
+    yield {**settings, **_plain(solve_numbers(constructor, settings, look.shapes))}
 
 
 def _parameters(constructor: Constructor) -> Mapping[str, inspect.Parameter]:

@@ -139,7 +139,8 @@ def _weights(found: Found | NotFound, places: Sequence[str]) -> list[Entry]:
 def _output(around: Surroundings) -> list[Entry]:
     if around.output is None or around.output.item is None:
         return []
-    return [Entry("output", around.output.item, f"of {', '.join(around.output.items)}", len(around.output.items) > 1)]
+    found = around.output
+    return [Entry("output", found.item, f"one of {', '.join(found.items)}", not found.sure)]
 
 
 def _data(around: Surroundings, root: str | None) -> list[Entry]:

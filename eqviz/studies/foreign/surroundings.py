@@ -115,7 +115,7 @@ def _tried_size(group: Group, network: nn.Module | None, channels: int, data: Be
         return Because(runs[0], "nothing says it", guessed=True)
     if len(runs) == 1:
         return Because(runs[0], f"the only one of {_list(order)} at which it runs")
-    return Because(runs[0], f"nothing says it; it runs at {_list(runs)} too", guessed=True)
+    return Because(runs[0], f"nothing says it; it runs at {_list(runs[1:])} too", guessed=True)
 
 
 def _unusual_size(network: nn.Module, channels: int, tried: Sequence[Size]) -> Because[Size]:

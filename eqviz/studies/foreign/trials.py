@@ -21,16 +21,17 @@ _SHOWN = 6
 @dataclass(frozen=True)
 class Output:
     """What a network gives out for one image: the `item` that counts (None where it is all there is), its shape, and
-    all items in words; `is_map` says that it has numbers for each pixel, as of a segmentation.
+    all items in words; `sure` where the item has a telling name, or is the only one.
     """
 
     item: str | int | None
     shape: tuple[int, ...]
     items: tuple[str, ...] = ()
+    sure: bool = True
 
     @property
     def is_map(self) -> bool:
-        """Whether it still has space."""
+        """Whether it has numbers for each pixel, as of a segmentation."""
         return len(self.shape) > 2
 
     @property
@@ -73,7 +74,7 @@ def _chosen(output: Any, classes: int | None) -> Output | str:
     wide = [key for key in rows if tensors[key].shape[1] == classes]
     item = [*named, *wide, *rows, *tensors][0]
     items = tuple(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
-    return Output(item, tuple(tensors[item].shape), items[:_SHOWN])
+    return Output(item, tuple(tensors[item].shape), items[:_SHOWN], item in named or len(tensors) == 1)
 
 
 def _items(output: Any) -> dict[str | int, Any]:
