@@ -50,7 +50,7 @@ class Number:
     """A number in a path: as it is written, and what it is by the word beside it.
 
     `kind` is seed, epoch, step, size, metric, "maybe size" or "" where nothing says it; `word` is the word before it
-    or before the number before, in small letters; `alone` says that it stands between separators, without letters beside it.
+    or before the number before, in small letters; `alone` says that no letters stand beside it.
     """
 
     text: str

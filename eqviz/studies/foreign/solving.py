@@ -5,6 +5,7 @@ changed and that the prime divides is that number times what is left.
 """
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,12 @@ _PRIMES = (101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157)
 """Large enough to be no length by chance, small enough for a depth."""
 
 _ANOTHER = 163
+_DIVISIBLE = 24
+"""Where a prime does not do, because heads or groups have to divide the number: a multiple that they divide."""
+
+
+_COUNTS = re.compile(r"depth|layers|levels|stages|blocks|repeats|seed", re.IGNORECASE)
+"""Words in names of numbers that are no length of any tensor; a hundred of what they count would take long to build."""
 
 
 def solve_numbers(constructor: Callable[..., Any], arguments: Mapping[str, Any], shapes: Shapes) -> dict[str, int]:
@@ -37,11 +44,14 @@ def solve_numbers(constructor: Callable[..., Any], arguments: Mapping[str, Any],
         return {}
     found: dict[str, int] = {}
     for key, prime in primes.items():
-        prime = _ANOTHER if key in required else prime
-        changed = _built(constructor, {**required, **arguments, key: prime})
-        votes = Counter() if changed is None else _votes(usual, changed, shapes, prime)
-        if votes:
-            found[key] = votes.most_common(1)[0][0]
+        other = _ANOTHER if key in required else prime
+        for value in (other, _DIVISIBLE * other):
+            changed = _built(constructor, {**required, **arguments, key: value})
+            votes = Counter() if changed is None else _votes(usual, changed, shapes, value)
+            if votes:
+                found[key] = votes.most_common(1)[0][0]
+            if changed is not None:
+                break
     return found
 
 
@@ -76,7 +86,7 @@ def _built(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> dic
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-def _votes(usual: Shapes, changed: Shapes, shapes: Shapes, prime: int) -> Counter[int]:
+def _votes(usual: Shapes, changed: Shapes, shapes: Shapes, value: int) -> Counter[int]:
     """What each length that follows the number says of it."""
     votes: Counter[int] = Counter()
     for name, there in match_names(shapes, changed, {}, ()).names.items():
@@ -84,7 +94,7 @@ def _votes(usual: Shapes, changed: Shapes, shapes: Shapes, prime: int) -> Counte
         if not len(before) == len(after) == len(given):
             continue
         for old, new, length in zip(before, after, given, strict=True):
-            times, rest = divmod(new, prime)
+            times, rest = divmod(new, value)
             if new != old and not rest and length and not length % times:
                 votes[length // times] += 1
     return votes
