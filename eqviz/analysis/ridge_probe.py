@@ -5,6 +5,7 @@ Rows of a Gram matrix are the orbit of some images, element outermost: row g * i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import KernelCenterer
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from eqviz.errors import EqvizError
 
@@ -149,10 +150,16 @@ def ask(
 ) -> list[Answer]:
     """The answer to each question from the features of this Gram matrix, all in one solve a fold."""
     targets = [question.targets() for question in questions]
-    with threadpool_limits(limits=1, user_api="blas"):  # of matrices this small, threads that share cores make a crawl
+    with _blas().limit(limits=1, user_api="blas"):  # of matrices this small, threads that share cores make a crawl
         scores = held_out_scores(gram, np.concatenate(targets, axis=1), fold)
     parts = np.split(scores, np.cumsum([columns.shape[1] for columns in targets])[:-1], axis=1)
     return [_answer(hit_rates(part, question)) for part, question in zip(parts, questions, strict=True)]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """What sets the threads of BLAS; finding the library takes as long as solving with it."""
+    return ThreadpoolController()
 
 
 def _answer(rates: npt.NDArray[np.float64]) -> Answer:
