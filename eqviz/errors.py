@@ -21,3 +21,7 @@ class EqvizError(ValueError):
         self.fix = fix
         message = f"{about}: expected {expected}; found {found}; {fix}"
         super().__init__(" ".join(message.split()))
+
+
+class NoAnswerError(EqvizError):
+    """Nothing is wrong, but what was asked has no answer for these networks, such as the accuracy of an embedding."""

@@ -45,6 +45,8 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "equivariance_elements": (
         *RUN_KEYS, *LAYER_KEYS, "element", "grid", "relative_error", "cosine", "l1", "relative_l1", "n",
     ),
+    # layers that were asked for and are in no table of measurements, and why
+    "skipped_layers": (*RUN_KEYS, "layer", "reason"),
     # in which way it breaks: energy in each isotypic component of the aligned orbit; adds to 1 over irreps
     "spectrum": (*RUN_KEYS, *LAYER_KEYS, "irrep", "energy"),
     # which part of the symmetry is left: residual 0 exactly when the subgroup survives
@@ -267,7 +269,7 @@ def columns(name: str) -> tuple[str, ...]:
 
 
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """`table` with the columns of the schema `name` in their order, and layers as an ordered categorical.
+    """`table` with the columns of the schema `name` in their order, and layers that ran as an ordered categorical.
 
     Layers are ordered by depth, which is their order of execution. Raises EqvizError when columns are missing.
     """
@@ -279,7 +281,7 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
             fix="pass the table as eqviz made it",
         )  # fmt: skip
     ordered = table.loc[:, list(wanted)].reset_index(drop=True)
-    if "layer" in wanted:
+    if "depth" in wanted:
         ordered["layer"] = pd.Categorical(
             ordered["layer"].astype(str), categories=execution_order(ordered), ordered=True
         )

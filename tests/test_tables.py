@@ -47,7 +47,7 @@ def test_every_table_begins_with_its_keys_and_names_no_column_twice():
         keys = (*keys, "weights") if name == "verdict" else keys  # trained networks and untrained twins in one table
         keys = (*keys, "mask") if name.startswith("stage_errors") else keys
         assert schema[: len(keys)] == keys
-        if "layer" in schema:
+        if "layer" in schema and name != "skipped_layers":  # which never ran, or never alike
             assert schema[len(keys) : len(keys) + 3] == LAYER_KEYS
         assert empty(name).columns.tolist() == list(schema)
         assert len(empty(name)) == 0

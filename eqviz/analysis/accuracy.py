@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqviz.capture.hooks import watching
+from eqviz.capture.layers import shape_in_words
 from eqviz.errors import EqvizError
 from eqviz.fields.grid_action import act_by_interpolation, act_on_grid, mask_disc
 from eqviz.fields.layer_calls import placement, tensors_in
@@ -118,6 +119,24 @@ def predict(
         scores = class_scores(network(normalise(shown)), len(batch), classes)
         found.append(scores.argmax(1).cpu())
     return np.asarray(torch.cat(found).numpy(), dtype=np.int64)
+
+
+def missing_scores(model: nn.Module, images: Float[Tensor, "image channel height width"], classes: int) -> str:
+    """Why the accuracy of `model` cannot be measured: what it gives out instead of a score a class; "" if it has them.
+
+    `images` are normalised, and one or two of them do. Raises EqvizError if the model fails on them.
+
+    >>> missing_scores(nn.Conv2d(1, 3, 3), torch.rand(2, 1, 8, 8), 10)
+    'it gives out (batch, 3, 6, 6), no scores (batch, 10) of the 10 classes of the data'
+    """
+    device, dtype = placement(model)
+    with watching(model, {}, _ignore) as watch:
+        output = watch.run(images.to(device, dtype))
+    shapes = [tuple(tensor.shape) for _, tensor in tensors_in(output)]
+    if (len(images), classes) in shapes:
+        return ""
+    given = " and ".join(shape_in_words(shape) for shape in shapes[:3]) or f"a {type(output).__name__} without a tensor"
+    return f"it gives out {given}, no scores (batch, {classes}) of the {classes} classes of the data"
 
 
 def class_scores(output: Any, images: int, classes: int) -> Tensor:

@@ -69,9 +69,9 @@ def _patched(patching: Rows, first: int | None) -> dict[str, object]:
         return found
     table = wide.reset_index()
     as_is = table[table["scale"] == 1].iloc[0]
-    found |= {name: float(as_is[name]) for name in ("accuracy_upright", "accuracy_rotated")}
+    found |= {name: float(as_is[name]) for name in ("accuracy_upright", "accuracy_rotated") if name in table}
     found["patched_layers"] = 0
-    if first is None:
+    if first is None or "accuracy_rotated" not in table:  # a group of one element rotates nothing
         return found
     symmetric = table[(table["scale"] == 0) & (table["depth"] >= first)].sort_values("accuracy_rotated", kind="stable")
     found["patched_layers"] = len(symmetric)

@@ -47,6 +47,7 @@ def upright_and_rotated(accuracy: pd.DataFrame) -> pd.DataFrame:
 def output_and_last_map(equivariance: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """RUN_KEYS, `layer`, `breaking_fraction`, `floor` of the output, and of the last layer that gives out a map.
 
+    Of several outputs it is the one that breaks most.
     That is the last convolution (the last block of a network without one); pools and what comes after them average
     much of the breaking away. Rows of exact elements are taken (`grid`). A run without such a layer has no row.
     """
@@ -54,7 +55,8 @@ def output_and_last_map(equivariance: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     outputs, maps = [], []
     for run, part in runs_of(exact):
         layers = part.sort_values(["depth", "call"], kind="stable")
-        outputs += _last({**run}, layers[layers["kind"] == OUTPUT_KIND])
+        own = layers[layers["kind"] == OUTPUT_KIND]
+        outputs += _last({**run}, own.sort_values("breaking_fraction", kind="stable", na_position="first"))
         kind = next((kind for kind in MAP_KINDS if (layers["kind"] == kind).any()), None)
         maps += _last({**run}, layers[layers["kind"] == kind])
     columns = [*RUN_KEYS, *BREAKING_COLUMNS]

@@ -1,15 +1,16 @@
 """Over seeds: mean, spread and interval, and one row a network."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from eqviz.analysis.network_values import OUTPUT_KIND
 from eqviz.groups.group import group
-from eqviz.tables import LAYER_KEYS, MODEL_KEYS, RUN_KEYS, concatenate, conform
+from eqviz.tables import LAYER_KEYS, MODEL_KEYS, RUN_KEYS, concatenate, conform, empty
 
 Interval = Literal["auto", "t", "bootstrap", "range"]
 FEWEST_FOR_T = 3
@@ -144,14 +145,16 @@ def subgroups_summary(subgroups: pd.DataFrame, equivariance: pd.DataFrame) -> pd
 def networks_summary(equivariance: pd.DataFrame, subgroups: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
     """The table `networks`: one row a network with its verdict, first broken layer, breaking and accuracy over seeds.
 
-    `surviving` is the largest subgroup that survives at the output (the last layer measured) in every seed (several
-    are joined by `and`), `exact` whether that is the whole group, `first_broken` the first layer that is not exact in
-    some seed. Layers that are dead or undecided do not count as broken. `breaking_fraction` and `floor` are those of
-    the output under the whole group, which for C8 and the like includes its interpolated elements.
+    `surviving` is the largest subgroup that survives at the output in every seed (several are joined by `and`), `exact`
+    whether that is the whole group, `first_broken` the first layer that is not exact in some seed. Layers that are
+    dead or undecided do not count as broken. `breaking_fraction` and `floor` are those of the output under the whole
+    group, which for C8 and the like includes its interpolated elements. Of a network with several outputs, such as a
+    tuple, `surviving` is what survives in all of them, and the breaking that of the one that breaks most. Where no
+    output could be measured it is undecided.
     """
     layers = subgroups_summary(subgroups, equivariance)
     breaking = equivariance_summary(equivariance)
-    scores = accuracy_overview(accuracy)
+    scores = accuracy_overview(accuracy) if len(accuracy) else empty("accuracy_overview")
     rows = []
     for keys, part in layers.groupby(list(MODEL_KEYS), sort=False, observed=True):
         chosen = dict(zip(MODEL_KEYS, keys, strict=True))
@@ -162,17 +165,22 @@ def networks_summary(equivariance: pd.DataFrame, subgroups: pd.DataFrame, accura
 
 
 def _verdict(layers: pd.DataFrame, group: str) -> dict[str, object]:
-    output = layers[layers["depth"] == layers["depth"].max()]
-    surviving = output.loc[output["survives"].fillna(False).astype(bool), "subgroup"].tolist()
     whole = layers[layers["subgroup"] == group]
-    answer = output.loc[output["subgroup"] == group, "survives"].iloc[0]
     broken = whole.loc[~whole["survives"].fillna(True).astype(bool)].sort_values("depth")["layer"]
+    in_all: dict[str, Any] = {
+        str(name): rows["survives"].all(skipna=False) for name, rows in _outputs(layers).groupby("subgroup", sort=False)
+    }
+    answer = in_all.get(group, pd.NA)
     return {
         "exact": "undecided" if pd.isna(answer) else ("yes" if answer else "no"),
-        "surviving": " and ".join(_largest(surviving)),
+        "surviving": " and ".join(_largest([name for name, kept in in_all.items() if not pd.isna(kept) and kept])),
         "first_broken": str(broken.iloc[0]) if len(broken) else "",
-        "n_seeds": int(output["n_seeds"].max()),
+        "n_seeds": int(layers["n_seeds"].max()),
     }
+
+
+def _outputs(layers: pd.DataFrame) -> pd.DataFrame:
+    return layers[layers["kind"] == OUTPUT_KIND]
 
 
 def _largest(names: list[str]) -> list[str]:
@@ -181,8 +189,12 @@ def _largest(names: list[str]) -> list[str]:
 
 
 def _at_output(breaking: pd.DataFrame) -> dict[str, float]:
-    output = breaking[breaking["depth"] == breaking["depth"].max()].sort_values("grid")  # first the whole group's row
-    return {"breaking_fraction": float(output["breaking_fraction"].iloc[0]), "floor": float(output["floor"].iloc[0])}
+    outputs = _outputs(breaking)
+    whole = outputs[outputs["grid"] == outputs["grid"].min()]  # the whole group's rows are those that interpolate
+    if whole.empty:
+        return {"breaking_fraction": float("nan"), "floor": float("nan")}
+    most = whole.sort_values("breaking_fraction", ascending=False, kind="stable").iloc[0]  # a dead one comes last
+    return {"breaking_fraction": float(most["breaking_fraction"]), "floor": float(most["floor"])}
 
 
 def _by_angle(means: pd.Series) -> dict[str, float]:

@@ -55,6 +55,11 @@ class Symmetry:
         """The table `subgroups`; a subgroup survives if its residual falls from float32 to float64 as rounding does."""
         return self.single.subgroups(double=self.double)
 
+    def skipped_layers(self) -> pd.DataFrame:
+        """The table `skipped_layers`: layers that were asked for and are in no other table, and why."""
+        skipped = {**self.double.skipped, **self.single.skipped}
+        return pd.DataFrame({"layer": list(skipped), "reason": list(skipped.values())}, dtype=str)
+
 
 def measure_symmetry(
     model: nn.Module,

@@ -4,19 +4,20 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, NoAnswerError
 from eqviz.plots.theme import theme
 from eqviz.report.benchmark_table import benchmark_table
 from eqviz.report.figure_kinds import DrawnFigure
 from eqviz.report.figures import chosen_figures, draw, planned, tables_behind
 from eqviz.report.findings_words import findings_in_words
+from eqviz.report.left_out import LeftOut, skipped_in_words, skipped_line, unanswered, without_accuracy
 from eqviz.report.page import agreement, page
 from eqviz.report.record import as_json, report_record, tables_record
 from eqviz.report.sections import BALANCED, Tables, sections
@@ -55,9 +56,8 @@ def write_report(
     target = writable_folder(folder)
     tables = Tables(runs)
     wanted = chosen_tables([*MEASURED, *tables_behind(names)] if only else ())
-    contents, missing = _contents(tables, wanted, strict=False)
-    balanced = [BALANCED] if runs.settings.balanced else []
-    figures, remarks = [], [*balanced, *unfinished(runs), *untraceable(runs), *missing]
+    contents, left_out = _contents(tables, wanted, strict=False)
+    figures = []
     for name, section in planned(only, sections(tables)):
         tell(f"drawing {name}{section.suffix}")
         try:
@@ -65,7 +65,9 @@ def write_report(
         except EqvizError as error:
             if only:
                 raise
-            remarks.append(f"Left out: {name}{section.suffix} ({error})")
+            left_out.add("figure", f"{name}{section.suffix}", error)
+    balanced = [BALANCED] if runs.settings.balanced else []
+    remarks = [*balanced, *unfinished(runs), *untraceable(runs), *_missing(runs, contents, left_out)]
     alarms = runs.disagreements()
     for alarm in alarms:
         tell(f"PREDICTION AND MEASUREMENT DISAGREE: {alarm}")
@@ -80,15 +82,15 @@ def write_report(
         title, contents["networks"], figures, formats, list(contents), table_formats, record, remarks=remarks,
         alarms=alarms, agreement=agreement(contents["verdict"]),
         found=findings_in_words(contents["findings"]) if "findings" in contents else (),
-        compared=contents.get(SIGNIFICANCE_TABLE),
+        compared=contents.get(SIGNIFICANCE_TABLE), skipped=skipped_in_words(runs.skipped_layers()),
     )  # fmt: skip
     files[PROVENANCE] = as_json(record)
     files["index.html"] = _bytes(shown)
     return _write(target, files)
 
 
-def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """These tables by name, and a remark on each analysis in depth that has no answer for any network.
+def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[dict[str, pd.DataFrame], LeftOut]:
+    """These tables by name, and what has no answer for any network.
 
     Raises EqvizError for a table that has none for any network, if `strict`; else it is left out, and in silence where
     it needs a file that was not given.
@@ -98,14 +100,14 @@ def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[di
     if set(names) & set(MEASURED) - {"runs", "audit", "exactness"}:
         tables.runs.measured()  # first: it is what a wrong layer or group stops
     tables.runs.analyse(analysis for name in names for analysis in analyses_behind(name))
-    contents, remarks = {}, []
+    contents, left_out = {}, LeftOut()
     for name in names:
         try:
             contents[name] = tables[name]
         except EqvizError as error:
-            if strict or name in MEASURED:
+            if strict or (name in MEASURED and not isinstance(error, NoAnswerError)):
                 raise
-            remarks.append(f"Left out: table {name} ({error})")
+            left_out.add("table", name, error)
     if "accuracy_overview" in contents:
         contents[ACCURACY_TABLE] = accuracy_table(contents["accuracy_overview"])
     if len(contents.get("significance", ())):
@@ -115,7 +117,18 @@ def _contents(tables: Tables, names: Sequence[str], *, strict: bool) -> tuple[di
     if tables.runs.settings.balanced:
         for name in {ACCURACY_TABLE, SIGNIFICANCE_TABLE, BENCHMARK_TABLE} & set(contents):
             contents[name].attrs["caption"] = f"{contents[name].attrs.get('caption', '')} {BALANCED}".strip()
-    return contents, remarks
+    return contents, left_out
+
+
+def _missing(runs: Runs, contents: Mapping[str, pd.DataFrame], left_out: LeftOut) -> list[str]:
+    """A remark on everything that is in none of these tables, and why."""
+    measured = not {"accuracy", "equivariance", "networks"}.isdisjoint(contents)
+    return [
+        *(without_accuracy(runs.no_accuracy()) if measured else []),
+        *left_out.in_words(),
+        *unanswered(runs.unanswered(), contents),
+        *(skipped_line(runs.skipped_layers()) if measured else []),
+    ]
 
 
 def unfinished(runs: Runs) -> list[str]:
@@ -138,9 +151,9 @@ def make_tables(runs: Runs, *, only: Sequence[str] = (), on_work: OnWork | None 
     `on_work` is told of what has no answer. Raises EqvizError for unknown names, and for a table in `only` that has no
     answer for any network.
     """
-    contents, remarks = _contents(Tables(runs), chosen_tables(only), strict=bool(only))
+    contents, left_out = _contents(Tables(runs), chosen_tables(only), strict=bool(only))
     tell = on_work or (lambda what: None)
-    for remark in remarks:
+    for remark in _missing(runs, contents, left_out):
         tell(remark)
     return contents
 
@@ -165,7 +178,8 @@ def write_tables(
     formats = check_formats(formats)
     names = chosen_tables(only)
     target = writable_folder(folder)
-    contents, missing = _contents(Tables(runs), names, strict=bool(only))
+    contents, left_out = _contents(Tables(runs), names, strict=bool(only))
+    missing = _missing(runs, contents, left_out)
     for remark in missing:
         (on_work or (lambda what: None))(remark)
     record = tables_record(runs, contents, command, [*unfinished(runs), *missing])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, NoAnswerError
 from eqviz.report.benchmark_figures import BENCHMARK_FIGURES
 from eqviz.report.figure_kinds import DrawnFigure, FigureKind
 from eqviz.report.figures_in_depth import CHAPTERS, IN_DEPTH_FIGURES
@@ -41,8 +41,16 @@ def planned(only: Sequence[str], parts: Sequence[Section]) -> Iterator[tuple[str
         for name in chosen_figures(only):
             kind = FIGURES[name]
             for shown in joined(parts, kind.over):
-                if shown.keys[0] == section.keys[0] and (only or kind.applies(shown)):
+                if shown.keys[0] == section.keys[0] and (only or _applies(kind, shown)):
                     yield name, shown
+
+
+def _applies(kind: FigureKind, section: Section) -> bool:
+    """Whether a section has what a figure shows; not where that rests on what these networks have no answer for."""
+    try:
+        return kind.applies(section)
+    except NoAnswerError:
+        return False
 
 
 def draw(name: str, section: Section) -> DrawnFigure:

@@ -81,9 +81,10 @@ figures.</p>
 <p class="small">eqviz {{ made.eqviz }}, {{ made.created }}, Python {{ made.python }} on {{ made.platform }},
 {% for name, version in made.packages.items() %}{{ name }} {{ version }}{% if not loop.last %}, {% endif %}{% endfor %}.
 Every setting and the fingerprints of the weights are in <a href="provenance.json">provenance.json</a>.</p>
-{% if skipped %}<p class="small">Layers that could not be measured, and analyses that do not apply:
- {% for name, reason in skipped.items() %}{{ name }}
-({{ reason }}){% if not loop.last %}; {% endif %}{% endfor %}.</p>{% endif %}
+{% if skipped %}<h2>Layers that could not be measured</h2>
+<p class="small">They were asked for and are in no table but skipped_layers.</p>
+<ul class="small">{% for reason, layers in skipped %}<li>{{ layers }}: {{ reason }}</li>
+{% endfor %}</ul>{% endif %}
 </body>
 </html>
 """
@@ -103,12 +104,14 @@ def page(
     agreement: str = "",
     found: Sequence[tuple[str, Sequence[str]]] = (),
     compared: pd.DataFrame | None = None,
+    skipped: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The report as one HTML page; every text in it is escaped.
 
     `alarms`, one for each layer in which prediction and measurement disagree, stand above everything else;
     `agreement` is a sentence after the verdict; `found` are sentences on each network, by its name; `compared` a table
-    of what differs between them, with its caption in its attributes.
+    of what differs between them, with its caption in its attributes; `skipped` reasons why layers could not be
+    measured, with the layers of each.
     """
     caption = "" if compared is None else str(compared.attrs.get("caption", ""))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -124,7 +127,7 @@ def page(
         endings=endings,
         command=provenance["command"],
         made=provenance["environment"],
-        skipped=provenance["skipped"],
+        skipped=skipped,
         remarks=remarks,
         found=found,
     )

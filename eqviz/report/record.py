@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from eqviz.errors import NoAnswerError
 from eqviz.report.figure_kinds import DrawnFigure
 from eqviz.studies.derived import DERIVED
 from eqviz.studies.provenance import environment, file_fingerprint
@@ -48,11 +49,8 @@ def report_record(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> d
         }
         for (run, epoch), measured in zip(runs.checkpoints, runs.measured(), strict=True)
     ]
-    skipped = {
-        f"{run.name}: {layer}": reason
-        for (run, _), measured in zip(runs.checkpoints, runs.measured(), strict=True)
-        for layer, reason in measured.symmetry.single.skipped.items()
-    }
+    layers = runs.skipped_layers()
+    skipped = {f"{row.run}: {row.layer}": row.reason for row in layers.itertuples()}
     skipped |= {f"{run}: {name}": why for name, reasons in runs.unanswered().items() for run, why in reasons.items()}
     return {
         "command": command or " ".join(sys.argv),
@@ -60,6 +58,7 @@ def report_record(runs: Runs, figures: Sequence[DrawnFigure], command: str) -> d
         "settings": asdict(runs.settings),
         "checkpoints": checkpoints,
         "skipped": skipped,
+        "no_accuracy": runs.no_accuracy(),
         "figures": [{"file": drawn.stem, "title": drawn.title, "caption": drawn.caption} for drawn in figures],
     }
 
@@ -128,7 +127,11 @@ def _images(runs: Runs, name: str, table: pd.DataFrame) -> dict[str, int]:
     seen = [name]
     for source in seen:
         if "n" in SCHEMAS.get(source, ()):
-            counts = (table if source == name else runs.table(source))["n"].dropna()
+            try:
+                counts = (table if source == name else runs.table(source))["n"].dropna()
+            except NoAnswerError:
+                seen.append("equivariance")  # there is no accuracy
+                continue
             return {"images": int(counts.max())} if len(counts) else {}
         behind = DERIVED[source].sources if source in DERIVED else ()
         seen += [*behind, _MEASURED_FROM[source]] if source in _MEASURED_FROM else behind

@@ -14,8 +14,8 @@ from eqviz.tables import COMPARISON_KEYS, MODEL_KEYS
 
 MEASURED = (
     "runs", "networks", "accuracy", "accuracy_classes", "accuracy_summary", "accuracy_overview", "equivariance",
-    "equivariance_elements", "equivariance_summary", "spectrum", "spectrum_summary", "subgroups", "subgroups_summary",
-    "audit", "verdict", "exactness", "benchmarks", "accuracy_by_images",
+    "equivariance_elements", "equivariance_summary", "skipped_layers", "spectrum", "spectrum_summary", "subgroups",
+    "subgroups_summary", "audit", "verdict", "exactness", "benchmarks", "accuracy_by_images",
 )  # fmt: skip
 """Tables of the networks, their symmetry and their accuracy: always written."""
 

@@ -14,6 +14,7 @@ from eqviz.studies.extensions import import_modules
 from eqviz.studies.measuring import test_images
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
+from eqviz.studies.scoring import NO_ACCURACY
 from eqviz.studies.subjects import Subject, Tell
 
 ANALYSED = "analysed"
@@ -30,12 +31,18 @@ class Analysis:
     entry    "module:function" of the model, the images, their labels if `labels`, and keywords (with globs of layers
              unless it is about the output alone)
     images   how many test images it is shown unless told otherwise
+    accuracy whether it asks how well the network classifies: a run without an accuracy has no answer
     """
 
     entry: str
     images: int
     labels: bool = False
     layers: bool = True
+    accuracy: bool = False
+
+    def unanswerable(self, subject: Subject) -> str:
+        """Why a checkpoint has no answer whatever its layers do; "" if it may have one."""
+        return f"{NO_ACCURACY}: {subject.no_accuracy}" if self.accuracy and subject.no_accuracy else ""
 
     def ask(self, subject: Subject, count: int, progress: Callable[[float], None]) -> pd.DataFrame:
         """Its table for one checkpoint, on at most `count` images. Raises EqvizError where it has no answer."""
@@ -52,8 +59,10 @@ class Analysis:
 
 ANALYSES: dict[str, Analysis] = {
     "local_defect": Analysis("eqviz.analysis.local_defect:local_defect", 32),
-    "patching": Analysis("eqviz.analysis.patching:patching", 128, labels=True),
-    "function_split": Analysis("eqviz.analysis.function_split:function_split", 500, labels=True, layers=False),
+    "patching": Analysis("eqviz.analysis.patching:patching", 128, labels=True, accuracy=True),
+    "function_split": Analysis(
+        "eqviz.analysis.function_split:function_split", 500, labels=True, layers=False, accuracy=True
+    ),
     "probes": Analysis("eqviz.analysis.probes:probes", 96, labels=True),
     "attribution": Analysis("eqviz.analysis.attribution:attribution", 16),
     "breaking_attribution": Analysis("eqviz.analysis.breaking_attribution:breaking_attribution", 16),
@@ -114,6 +123,10 @@ def analyse_run(
             reused.append(name)
             continue
         tell(name, 0.0)
+        if problem := ANALYSES[name].unanswerable(subject):
+            problems[name] = problem
+            cache.write_text(NO_ANSWER, key, problem)
+            continue
         try:
             tables[name] = _plain(ANALYSES[name].ask(subject, count, _telling(tell, name)))
         except EqvizError as error:

@@ -11,10 +11,14 @@ from eqviz.studies.analyses import ANALYSES
 
 @dataclass(frozen=True)
 class Derived:
-    """A table that "module:function" makes of the tables `sources`, in this order."""
+    """A table that "module:function" makes of the tables `sources`, in this order.
+
+    `dispensable` ones have no rows where there is nothing to tell; without any other there is no table.
+    """
 
     entry: str
     sources: tuple[str, ...]
+    dispensable: tuple[str, ...] = ()
 
     def make(self, *tables: pd.DataFrame) -> pd.DataFrame:
         """The table, from those it follows from."""
@@ -39,7 +43,9 @@ DERIVED: dict[str, Derived] = {
     ),
     "data_symmetry_summary": Derived("eqviz.analysis.data_symmetry:data_symmetry_summary", ("data_symmetry",)),
     "symmetry_match": Derived(
-        "eqviz.analysis.symmetry_match:symmetry_match", ("data_symmetry", "equivariance", "accuracy")
+        "eqviz.analysis.symmetry_match:symmetry_match",
+        ("data_symmetry", "equivariance", "accuracy"),
+        dispensable=("accuracy",),
     ),
     "stage_errors_summary": Derived("eqviz.analysis.stage_errors:stage_errors_summary", ("stage_errors",)),
     "benchmarks": Derived("eqviz.analysis.benchmarks:benchmarks", ("accuracy", "networks", "runs")),
@@ -49,6 +55,7 @@ DERIVED: dict[str, Derived] = {
     "findings": Derived(
         "eqviz.analysis.findings:findings",
         ("networks", "local_defect_summary", "patching_summary", "probes_summary", "attribution_summary"),
+        dispensable=("local_defect_summary", "patching_summary", "probes_summary", "attribution_summary"),
     ),
 }
 """By the name of the table."""

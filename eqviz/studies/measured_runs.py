@@ -11,11 +11,13 @@ import pandas as pd
 from eqviz.analysis import summaries
 from eqviz.analysis.summaries import Interval
 from eqviz.analysis.verdicts import verdict_table
+from eqviz.errors import NoAnswerError
 from eqviz.studies.auditing import RunAudit, audit_run, audited_group, run_exactness, sizes_about
 from eqviz.studies.cache import Cache
 from eqviz.studies.measuring import Measured, MeasuredSymmetry, measure_run, measure_twin
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
+from eqviz.studies.scoring import NO_ACCURACY
 from eqviz.studies.stepping import Call, OnStep, in_turn, teller
 from eqviz.tables import columns, concatenate, format_size
 
@@ -159,17 +161,42 @@ class MeasuredRuns(Sequence[Run], ABC):
         self._tables[name] = concatenate(keyed, name)
 
     def accuracy(self) -> pd.DataFrame:
-        """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle."""
-        return self._collect("accuracy", lambda measured: measured.accuracy)
+        """Fraction of test images classified correctly, by angle of the input: one row a run, epoch and angle.
 
-    def scored(self) -> pd.DataFrame:
-        """The table `accuracy` as all that sums it up takes it: balanced over the classes, if the settings say so."""
-        table = self.accuracy()
+        Runs without labels, or whose output holds no score for each class, have no rows; :meth:`no_accuracy` tells why.
+        Raises NoAnswerError if there are no others.
+        """
+        return self._some(self._collect("accuracy", lambda measured: measured.accuracy))
+
+    def scored(self, *, needed: bool = True) -> pd.DataFrame:
+        """The table `accuracy` as all that sums it up takes it: balanced over the classes, if the settings say so.
+
+        Raises NoAnswerError if there is none, unless it is not `needed`: then it has no rows.
+        """
+        table = self.accuracy() if needed else self._collect("accuracy", lambda measured: measured.accuracy)
         return table.assign(accuracy=table["balanced_accuracy"]) if self.settings.balanced else table
 
     def accuracy_classes(self) -> pd.DataFrame:
         """The same class by class."""
-        return self._collect("accuracy_classes", lambda measured: measured.accuracy_classes)
+        return self._some(self._collect("accuracy_classes", lambda measured: measured.accuracy_classes))
+
+    def no_accuracy(self) -> dict[str, str]:
+        """Why its accuracy cannot be measured, by the names of the runs that have none."""
+        pairs = zip(self.checkpoints, self.measured(), strict=True)
+        return {run.name: found.no_accuracy for (run, _), found in pairs if found.no_accuracy}
+
+    def _some(self, table: pd.DataFrame) -> pd.DataFrame:
+        if len(table) == 0:
+            reasons = "; ".join(dict.fromkeys(self.no_accuracy().values()))
+            raise NoAnswerError(
+                "accuracy", expected="a network whose accuracy can be measured", found=f"{NO_ACCURACY}: {reasons}",
+                fix="ask for what needs none",
+            )  # fmt: skip
+        return table
+
+    def skipped_layers(self) -> pd.DataFrame:
+        """The layers that were asked for and could not be measured, each with its reason in words."""
+        return self._collect("skipped_layers", lambda measured: measured.symmetry.skipped_layers())
 
     def equivariance(self) -> pd.DataFrame:
         """How far each layer is from equivariant, over the group, with its rounding floor: one row a run and layer."""
@@ -228,7 +255,7 @@ class MeasuredRuns(Sequence[Run], ABC):
 
     def networks(self) -> pd.DataFrame:
         """One row a network: exact or not, what survives, which layer breaks first, and the accuracy it costs."""
-        return summaries.networks_summary(self.equivariance(), self.subgroups(), self.scored())
+        return summaries.networks_summary(self.equivariance(), self.subgroups(), self.scored(needed=False))
 
     def disagreements(self) -> list[str]:
         """A line for every layer of a run in which prediction and measurement contradict each other."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eqviz.analysis.accuracy import accuracy_tables, rotations
 from eqviz.analysis.symmetry import Symmetry, measure_symmetry
+from eqviz.audit.auditing import image_channels
 from eqviz.data.images import LabelledImages
 from eqviz.data.registry import load_images
 from eqviz.errors import EqvizError
@@ -23,8 +24,12 @@ from eqviz.studies.extensions import import_modules
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.provenance import code_fingerprint, file_fingerprint, model_fingerprints
 from eqviz.studies.run_folders import Run
+from eqviz.studies.scoring import no_accuracy
 
 ACCURACY = "accuracy"
+NO_ACCURACY = "no-accuracy"
+"""The kind under which the reason is kept, where a network has none."""
+
 SYMMETRY = "symmetry"
 TWIN = "untrained twin"
 
@@ -33,11 +38,13 @@ TWIN = "untrained twin"
 class Measured:
     """The measurements of one run at one epoch; `reused` says which came from the cache.
 
-    `images` is the number of test images and `data` their fingerprint.
+    `images` is the number of test images and `data` their fingerprint. `no_accuracy` says why there is none; then both
+    tables of it are empty.
     """
 
     accuracy: pd.DataFrame
     accuracy_classes: pd.DataFrame
+    no_accuracy: str
     symmetry: Symmetry
     images: int
     data: str
@@ -59,15 +66,25 @@ class MeasuredSymmetry:
 
 
 def test_images(run: Run, settings: Settings) -> LabelledImages:
-    """The test images of a run at its own input size, in units of 0 to 1."""
+    """The test images of a run at its own input size, in units of 0 to 1.
+
+    Raises EqvizError for data that cannot be read, or that have not the channels of its normalisation.
+    """
     own = settings.data is None
     source = run.data.source if settings.data is None else settings.data
     root = settings.root if settings.root is not None else (run.data.root if own else None)
     split = run.data.test_split if own else "test"
-    return load_images(
+    images = load_images(
         source, split, size=run.input_size, limit=settings.limit, seed=run.data.seed,
-        root=None if root is None else Path(root),
+        root=None if root is None else Path(root), channels=run.data.channels, labels=run.data.labels,
     )  # fmt: skip
+    found, wanted = images.images.shape[1], len(run.normalisation.mean)
+    if found != wanted:
+        raise EqvizError(
+            f"run {run.name}, images of {images.name}", expected=f"{wanted} channels, as its normalisation has",
+            found=str(found), fix=f"add channels = {wanted} to the settings of its data",
+        )  # fmt: skip
+    return images
 
 
 def measure_run(
@@ -79,7 +96,7 @@ def measure_run(
     images: LabelledImages | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Measured:
-    """Accuracy and symmetry of one run at one saved epoch, from the cache where it has them.
+    """Accuracy, if it has any, and symmetry of one run at one saved epoch, from the cache where it has them.
 
     `progress` is called with what is being measured and the fraction done. Raises EqvizError for weights or data that
     cannot be used.
@@ -91,11 +108,11 @@ def measure_run(
     bench = _Bench(run, epoch, settings, cache, found, device)
     try:
         symmetry, symmetry_reused = bench.symmetry(tell)  # first: it is what a wrong layer or group stops
-        accuracy, classes, accuracy_reused = bench.accuracy(tell)
+        (accuracy, classes, reason), accuracy_reused = bench.accuracy(tell)
     except EqvizError as error:
-        raise _about(run, error) from error
+        raise _about(run, error, bench) from error
     reused = [kind for kind, hit in ((ACCURACY, accuracy_reused), (SYMMETRY, symmetry_reused)) if hit]
-    return Measured(accuracy, classes, symmetry, len(found), found.fingerprint(), device, tuple(reused))
+    return Measured(accuracy, classes, reason, symmetry, len(found), found.fingerprint(), device, tuple(reused))
 
 
 def measure_twin(
@@ -134,12 +151,13 @@ def measure_symmetry_alone(
     try:
         return MeasuredSymmetry(*bench.symmetry(lambda _, fraction: tell(called, fraction)))
     except EqvizError as error:
-        raise _about(run, error) from error
+        raise _about(run, error, bench) from error
 
 
-def _about(run: Run, error: EqvizError) -> EqvizError:
+def _about(run: Run, error: EqvizError, bench: "_Bench") -> EqvizError:
     about = error.about if run.name in error.about else f"run {run.name}, {error.about}"
-    return EqvizError(about, expected=error.expected, found=error.found, fix=error.fix)
+    fix = (bench.other_channels() or error.fix) if error.about == "model" else error.fix
+    return EqvizError(about, expected=error.expected, found=error.found, fix=fix)
 
 
 def corner_fill(run: Run, settings: Settings) -> float:
@@ -199,12 +217,26 @@ class _Bench:
             self._model = built.to(self._device)
         return self._model
 
-    def accuracy(self, tell: Callable[[str, float], None]) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
+    def other_channels(self) -> str:
+        """What to do if the network seems to take images of other channels than it is shown; "" if it does not."""
+        wanted, shown = image_channels(self.model()), self._images.images.shape[1]
+        if wanted == shown:
+            return ""
+        return f"set channels = {wanted} for its data, and a normalisation of as many channels"
+
+    def accuracy(self, tell: Callable[[str, float], None]) -> tuple[tuple[pd.DataFrame, pd.DataFrame, str], bool]:
+        """Both tables, or why there are none; and whether that came from the cache."""
         conditions, fill = rotations(self._settings.angles), corner_fill(self._run, self._settings)
         key = cache_key({**self._common, "angles": list(self._settings.angles), "fill": fill})
         tables = [self._cache.read_table(kind, key) for kind in (ACCURACY, "accuracy_classes")]
         if tables[0] is not None and tables[1] is not None:
-            return tables[0], tables[1], True
+            return (tables[0], tables[1], ""), True
+        known = self._cache.read_text(NO_ACCURACY, key)
+        reason = no_accuracy(self._run, self.model(), self._images) if known is None else known
+        if reason:
+            if known is None:
+                self._cache.write_text(NO_ACCURACY, key, reason)
+            return (pd.DataFrame(), pd.DataFrame(), reason), known is not None
         overall, by_class = accuracy_tables(
             self.model(), torch.from_numpy(self._images.images), self._images.labels, self._images.classes, conditions,
             normalise=self._run.normalisation.apply, mask=self._settings.mask, fill=fill,
@@ -212,7 +244,7 @@ class _Bench:
         )  # fmt: skip
         self._cache.write_table("accuracy_classes", key, by_class)
         self._cache.write_table(ACCURACY, key, overall)
-        return overall, by_class, False
+        return (overall, by_class, ""), False
 
     def symmetry(self, tell: Callable[[str, float], None]) -> tuple[Symmetry, bool]:
         group = self._settings.group or self._run.group

@@ -14,6 +14,7 @@ from eqviz.studies.devices import choose_device
 from eqviz.studies.measuring import network_ingredients
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.run_folders import Run
+from eqviz.studies.scoring import no_accuracy
 
 Tell = Callable[[str, float], None]
 
@@ -36,6 +37,11 @@ class Subject:
     def device(self) -> str:
         """Where it runs."""
         return choose_device(self.settings.device)
+
+    @cached_property
+    def no_accuracy(self) -> str:
+        """Why it has no accuracy, in words; "" if it has one."""
+        return no_accuracy(self.run, self.model, self.images)
 
     @property
     def group(self) -> str:

@@ -133,10 +133,11 @@ LAYERS = ("conv1", "pool", "fc")
 
 
 def layer_rows(fractions, seed=0, layers=LAYERS, **changes):
-    """Equivariance rows of one run; `fractions` one a layer."""
+    """Equivariance rows of one run; `fractions` one a layer, of which the last and all `(output)...` are outputs."""
+    kinds = ["output" if layer == layers[-1] or "(output)" in layer else "convolution" for layer in layers]
     return pd.DataFrame(
         [
-            {**keys(seed, **changes), "layer": layer, "call": 0, "depth": depth, "kind": "convolution",
+            {**keys(seed, **changes), "layer": layer, "call": 0, "depth": depth, "kind": kinds[depth],
              "subsamples": layer == "pool", "grid": True, "breaking_fraction": fraction, "floor": 1e-14 * (seed + 1)}
             for depth, (layer, fraction) in enumerate(zip(layers, fractions, strict=True))
         ]
@@ -251,6 +252,44 @@ def test_networks_of_different_depth_have_their_own_output():
     assert found["exact"].to_dict() == {"p4cnn": "yes", "small": "no"}
     assert found.loc["small", "first_broken"] == "pool"
     assert found["accuracy_0"].to_dict() == pytest.approx({"p4cnn": 0.9, "small": 0.8})
+
+
+PAIR = ("conv1", "(output)[0]", "(output)[1]")
+
+
+@pytest.mark.parametrize(
+    ("surviving", "exact", "largest"),
+    [
+        ((ALL, ALL), "yes", "C4"),
+        ((ALL, {"C1", "C2"}), "no", "C2"),
+        (({"C1", "C2"}, ALL), "no", "C2"),
+        ((ALL, None), "undecided", ""),
+        (({"C1"}, None), "no", ""),
+    ],
+)
+def test_of_several_outputs_all_count(surviving, exact, largest):
+    rows = layer_rows([1e-14, 0.4, 0.2], layers=PAIR), subgroup_rows([ALL, *surviving], layers=PAIR)
+    found = networks_summary(*rows, accuracy_table([0.9])).iloc[0]
+    assert (found["exact"], found["surviving"], found["breaking_fraction"]) == (exact, largest, 0.4)
+
+
+def test_a_network_whose_output_could_not_be_measured_is_undecided():
+    hidden = layer_rows([1e-14, 1e-14, 0.2])
+    hidden["kind"] = "convolution"
+    found = networks_summary(hidden, subgroup_rows([ALL, ALL, TRIVIAL]), accuracy_table([0.9])).iloc[0]
+    assert (found["exact"], found["surviving"], found["first_broken"]) == ("undecided", "", "fc")
+    assert np.isnan(found["breaking_fraction"])
+
+
+def test_a_network_without_an_accuracy_has_all_the_rest():
+    rows = layer_rows(EXACT), subgroup_rows([ALL] * 3)
+    found = networks_summary(*rows, accuracy_table([]))
+    assert found["accuracy_0"].isna().all()
+    with_others = networks_summary(*rows, accuracy_table([0.9], model="other"))
+    pd.testing.assert_frame_equal(found, with_others)
+    known = networks_summary(*rows, accuracy_table([0.9]))
+    same = [name for name in known if not name.startswith("accuracy")]
+    pd.testing.assert_frame_equal(found[same], known[same])
 
 
 def test_under_an_interpolated_group_the_output_is_that_of_the_whole_group():

@@ -68,8 +68,8 @@ def test_a_figure_that_the_networks_do_not_allow_is_left_out_and_named(study, tm
     names = {path.name for path in written}
     assert "aligned_features.png" not in names
     assert "breaking_by_layer.png" in names
-    assert any(remark.startswith("Left out: aligned_features") for remark in told)
-    assert "Left out: aligned_features" in (tmp_path / "index.html").read_text()
+    assert any(remark.startswith("Left out: figure aligned_features (") for remark in told)
+    assert "Left out: figure aligned_features (" in (tmp_path / "index.html").read_text()
 
 
 def test_published_numbers_are_drawn_and_their_source_is_named(report):
@@ -84,8 +84,8 @@ def test_without_a_file_of_published_numbers_nothing_is_said_of_them_unless_aske
     few = open_runs(study / "p4cnn-8-seed0", limit=10, orbit_images=2, layers="pool", angles=(0.0,), device="cpu")
     (section,) = sections(Tables(few))
     assert section.published is None
-    contents, remarks = _contents(Tables(few), ("runs", "published_comparison"), strict=False)
-    assert (list(contents), remarks) == (["runs"], [])
+    contents, left_out = _contents(Tables(few), ("runs", "published_comparison"), strict=False)
+    assert (list(contents), left_out.in_words()) == (["runs"], [])
     with pytest.raises(EqvizError, match="give one with --published FILE"):
         make_tables(few, only=["published_comparison"], on_work=told.append)
 

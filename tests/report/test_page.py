@@ -155,10 +155,11 @@ def test_names_are_escaped(study, tmp_path):
 
 def test_what_could_not_be_measured_is_said_and_escaped():
     networks = pd.DataFrame({"model": ["<script>"], "exact": ["no"], "breaking_fraction": [0.123456]})
-    made = {"command": "x", "environment": environment(), "skipped": {"a: <hr>": "it is <odd>"}}
-    shown = Page(page("here", networks, [], ["png"], ["runs"], ["csv"], made))
+    made = {"command": "x", "environment": environment()}
+    skipped = [("it is <odd>", "a: <hr>")]
+    shown = Page(page("here", networks, [], ["png"], ["runs"], ["csv"], made, skipped=skipped))
     assert not {"script", "hr", "odd"} & set(shown.tags)
-    assert "a: <hr>\n(it is <odd>)" in shown.text
+    assert "a: <hr>: it is <odd>" in shown.text
     assert "0.1235" in shown.text
 
 
