@@ -12,6 +12,7 @@ from eqviz.audit.expressions import Expressions
 from eqviz.audit.judging import Answer, Judgement, judge_output, judge_records, partners, surviving, worded, worst
 from eqviz.audit.layer_predictions import Fields, LayerPrediction, StatedFields, predict_layer
 from eqviz.audit.reasons import reason
+from eqviz.audit.rules.linear import STORED
 from eqviz.audit.tracing import Trace, check_traceable, trace_model
 from eqviz.audit.values import Record, Snapshot
 from eqviz.errors import EqvizError
@@ -264,8 +265,19 @@ def _put_together(
         fault = _unlike_its_field(layers)
     return Audit(
         group, size, channels, operations, tuple(layers), exact, grid, fibre, surviving(group, whole), fault,
-        (*notes, *upright.notes), str(hash(upright.operations)),
+        (*notes, *upright.notes, *_rounded(upright.records)), str(hash(upright.operations)),
     )  # fmt: skip
+
+
+def _rounded(records: Sequence[Record]) -> list[str]:
+    """A note if stored filters are symmetric up to their own rounding, which finer arithmetic does not make smaller."""
+    layers = dict.fromkeys(record.layer for record in records if record.fibre_why == STORED)
+    if not layers:
+        return []
+    return [
+        f"exact up to the rounding of stored filters in {len(layers)} {'layer' if len(layers) == 1 else 'layers'}: "
+        "about 1e-7 of an activation may remain, in float64 too"
+    ]
 
 
 def _partner(moved: Trace | None, snapshot: Snapshot) -> Snapshot | None:

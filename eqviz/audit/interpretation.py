@@ -200,8 +200,8 @@ class Interpretation:
                 found[product] = compose(found, g, h)
                 pairs += [(product, other) for other in found] + [(other, product) for other in found]
 
-    def reordered(self, value: Value, order: Sequence[int]) -> dict[int, Action]:
-        """The actions when the dimensions of a tensor stand in another order."""
+    def reordered(self, value: Value, order: Sequence[int]) -> tuple[dict[int, Action], Action | None]:
+        """The actions when the dimensions of a tensor stand in another order, and which entries are alike."""
         numbered, count = [], 0
         for dim in value.dims:
             here = []
@@ -212,7 +212,8 @@ class Interpretation:
             numbered.append(here)
         new = [place for number in order for place in numbered[number]]
         sizes = [atom.size for atom in value.fibre_atoms]
-        return {g: reorder(value.actions[g], sizes, new) for g in self.moving}
+        alike = None if value.alike is None else value.alike.reshape(sizes or (1,)).transpose(new).reshape(-1)
+        return {g: reorder(value.actions[g], sizes, new) for g in self.moving}, alike
 
     # operations
 

@@ -38,6 +38,8 @@ class Value:
                    what it should be, so that later operations can be judged by themselves
     grid_lost, fibre_lost, fibre_unknown   elements under which something before broke, or may have
     grid_unknown   whether an operation before is one that is not known
+    alike          for each entry of the fibre a number, the same for entries that were made by repeating one; None if
+                   there are none of these
     guessed        elements of which the action on the fibre is not known: what `actions` says of them is a guess
     """
 
@@ -53,6 +55,7 @@ class Value:
     fibre_unknown: Elements = NONE
     grid_unknown: bool = False
     guessed: Elements = NONE
+    alike: Action | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Operations that choose positions of space or entries of the fibre: slices, flips, rolls."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eqviz.audit.actions import Action
 from eqviz.audit.interpretation import Interpretation, Verdict, replaced
 from eqviz.audit.layout import CannotFollow, dimension, extent, only, viewed
 from eqviz.audit.rules.views import expanded, not_commuting, permuted
@@ -56,23 +58,35 @@ def _entries(trace: Interpretation, value: Value, place: int, positions: Sequenc
     trace.chosen.append(f"{trace.serial} {list(positions)}")
     shape = [extent(atom for atom in dim if atom.kind == "fibre") for dim in value.dims]
     kept = np.arange(int(np.prod(shape))).reshape(shape).take(positions, axis=place).reshape(-1)
-    if len(set(kept.tolist())) < len(kept):
-        raise CannotFollow("entries of the fibre repeated")
-    where = np.full(int(np.prod(shape)), -1)
-    where[kept] = np.arange(len(kept))
+    rank = _ranks(kept)
+    repeats = int(rank.max(initial=0)) + 1
+    where = np.full((int(np.prod(shape)), repeats), -1)  # by entry and by how many times it was taken before
+    where[kept, rank] = np.arange(len(kept))
     actions, lost = {}, set()
     for g in trace.moving:
-        moved = where[value.actions[g][kept]]
+        moved = where[value.actions[g][kept], rank]
         if (moved < 0).any():
             lost.add(g)
             moved = trace.assumed(g, len(kept))
         actions[g] = np.asarray(moved, dtype=np.int64)
+    alike = value.alike[kept] if value.alike is not None else (kept if repeats > 1 else None)
     dims = replaced(value.dims, place, dimension("fibre", len(positions)))
     why = "it takes some entries of the fibre and leaves others that they change places with" if lost else ""
     return trace.apply(
         value, f"{op} of the fibre", None, dims=dims, verdict=Verdict(actions, frozenset(lost), why=why),
         closes=False, record=bool(lost),
-    )  # fmt: skip
+    ).but(alike=alike)  # fmt: skip
+
+
+def _ranks(entries: Action) -> Action:
+    """For each entry how many times it came before."""
+    found = np.zeros(len(entries), dtype=np.int64)
+    if len(np.unique(entries)) < len(entries):
+        seen: Counter[int] = Counter()
+        for place, entry in enumerate(entries.tolist()):
+            found[place] = seen[entry]
+            seen[entry] += 1
+    return found
 
 
 def slice_(trace: Interpretation, given: Arguments) -> Value:

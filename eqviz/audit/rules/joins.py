@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from eqviz.audit.actions import Action
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, Verdict, replaced
 from eqviz.audit.layout import CannotFollow, Dimension, atoms, dimension, extent, only
@@ -47,7 +48,19 @@ def _along_fibre(trace: Interpretation, values: Sequence[Value], place: int) -> 
     if any(atoms(other) != atoms(others[0]) for other in others):
         raise CannotFollow("a concatenation of tensors of different kinds")
     dims = replaced(base.dims, place, dimension("fibre", sum(shape[place] for shape in shapes)))
-    return joined(trace, values, dims, Verdict(actions), "cat")
+    return joined(trace, values, dims, Verdict(actions), "cat").but(alike=_alike(values, entries, place))
+
+
+def _alike(values: Sequence[Value], entries: Sequence[Action], place: int) -> Action | None:
+    """Which entries of tensors put side by side are alike; `entries` number them."""
+    if all(value.alike is None for value in values):
+        return None
+    count = sum(part.size for part in entries)
+    own = [
+        part if value.alike is None else (number * count + count + value.alike).reshape(part.shape)
+        for number, (value, part) in enumerate(zip(values, entries, strict=True))
+    ]
+    return np.concatenate(own, axis=place).reshape(-1)
 
 
 def history(values: Sequence[Value]) -> dict[str, Any]:

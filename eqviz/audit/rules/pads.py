@@ -91,7 +91,7 @@ def more_channels(trace: Interpretation, value: Value, place: int, before: int, 
         moved[inside] = inside[value.actions[g]]
         actions[g] = moved
     dims = replaced(value.dims, place, dimension("fibre", wide[place]))
-    return value.but(dims=dims, actions=actions, stage=("", trace.serial), origin=trace.serial)
+    return value.but(dims=dims, actions=actions, alike=None, stage=("", trace.serial), origin=trace.serial)
 
 
 def reflection_pad(trace: Interpretation, given: Arguments) -> Value:

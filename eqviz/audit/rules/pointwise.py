@@ -58,9 +58,10 @@ def function(trace: Interpretation, given: Arguments, name: str, applied: Any) -
         return trace.expressions.constants(line, constant)
 
     keeps = name in MONOTONE and value.stage[0] == "maximum"
-    return trace.apply(
+    found = trace.apply(
         value, name, on_axes(change), dims=value.dims, stage=value.stage if keeps else None, closes=False, record=False,
     )  # fmt: skip
+    return found.but(alike=value.alike)
 
 
 def binary(trace: Interpretation, given: Arguments, op: str) -> Value:
@@ -118,17 +119,21 @@ def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Val
 def _together(
     trace: Interpretation, padded: Sequence[Sequence[Dimension]], values: Sequence[Value], dims: Sequence[Dimension]
 ) -> tuple[dict[int, Action], Elements]:
+    """The actions on pairs of entries: both of a pair have to come from the entries of one pair."""
     shape = [_fibre(dim) for dim in dims]
     index = []
     for side in padded:
         own = [_fibre(dim) for dim in side]
         index.append(np.broadcast_to(np.arange(int(np.prod(own))).reshape(own), shape).reshape(-1))
-    width = int(np.prod([_fibre(dim) for dim in padded[1]]))
-    names = index[0] * width + index[1]
+    labels = [np.arange(len(value.actions[1])) if trace.moving else np.arange(1) for value in values]
+    labels = _unless_one(index, labels, [value.alike for value in values])
+    width = int(labels[1].max(initial=0)) + 1
+    names = labels[0][index[0]] * width + labels[1][index[1]]
     order = np.argsort(names)
     actions, lost = {}, set()
     for g in trace.moving:
-        wanted = values[0].actions[g][index[0]] * width + values[1].actions[g][index[1]]
+        moved = [label[value.actions[g]][own] for label, value, own in zip(labels, values, index, strict=True)]
+        wanted = moved[0] * width + moved[1]
         found = order[np.minimum(np.searchsorted(names[order], wanted), len(order) - 1)]
         if np.array_equal(names[found], wanted):
             actions[g] = found
@@ -136,6 +141,19 @@ def _together(
             lost.add(g)
             actions[g] = trace.assumed(g, len(names))
     return actions, frozenset(lost)
+
+
+def _unless_one(index: Sequence[Action], labels: Sequence[Action], alike: Sequence[Action | None]) -> list[Action]:
+    """The labels of entries, the same for those that are alike, as long as pairs are still told apart."""
+    found = list(labels)
+    for side in (0, 1):
+        repeated = alike[side]
+        if repeated is not None:
+            tried = [repeated if number == side else label for number, label in enumerate(found)]
+            pairs = np.stack([label[own] for label, own in zip(tried, index, strict=True)], 1)
+            if len(np.unique(pairs, axis=0)) == len(pairs):
+                found = tried
+    return found
 
 
 def _fibre(dim: Dimension) -> int:

@@ -97,7 +97,8 @@ def matrix_transpose(trace: Interpretation, given: Arguments) -> Value:
 
 def permuted(trace: Interpretation, value: Value, order: Sequence[int]) -> Value:
     """The dimensions of a tensor in another order."""
-    return value.but(dims=tuple(value.dims[place] for place in order), actions=trace.reordered(value, order))
+    dims, (actions, alike) = tuple(value.dims[place] for place in order), trace.reordered(value, order)
+    return value.but(dims=dims, actions=actions, alike=alike)
 
 
 def exchanged(trace: Interpretation, value: Value) -> Value:
@@ -155,7 +156,17 @@ def expanded(trace: Interpretation, value: Value, shape: Sequence[int]) -> Value
             sizes.append(size)
             is_new.append(True)
     actions = {g: _with_new_axes(value.actions[g], sizes, is_new) for g in trace.moving}
-    return value.but(dims=tuple(dims), total=total, local=local, actions=actions)
+    alike = _repeated(value.alike, sizes, is_new)
+    return value.but(dims=tuple(dims), total=total, local=local, actions=actions, alike=alike)
+
+
+def _repeated(alike: Action | None, sizes: Sequence[int], is_new: Sequence[bool]) -> Action | None:
+    """Which entries are alike after some axes of the fibre were put in by repeating."""
+    if not any(is_new):
+        return alike
+    old = [1 if new else size for size, new in zip(sizes, is_new, strict=True)]
+    own = np.arange(int(np.prod(old, dtype=np.int64))) if alike is None else alike
+    return np.asarray(np.broadcast_to(own.reshape(old), tuple(sizes)).reshape(-1))
 
 
 def _with_new_axes(action: Action, sizes: Sequence[int], is_new: Sequence[bool]) -> Action:
