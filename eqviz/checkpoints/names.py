@@ -71,11 +71,11 @@ def match_names(
     ]
     if not scored:
         return Match({}, "", {name: bare[name] for name in kept}, tuple(name for name in found if name not in kept))
-    best = max(scored)
+    scored.sort(key=lambda one: one[:2], reverse=True)  # equals stay in the order of the file
     matches = [
         _matched(readings[-number], prefix, found, wanted, rename, derived)
-        for score, number, prefix in sorted(scored, reverse=True)
-        if score[:4] == best[0][:4]
+        for score, number, prefix in scored
+        if score[:4] == scored[0][0][:4]
     ]
     first = matches[0]
     others = [one for one in matches[1:] if set(one.names.values()).isdisjoint(first.names.values())]

@@ -1,0 +1,398 @@
+"""Files that are broken, lie about their size, or want to run something: one line each, and nothing happens."""
+
+import json
+import os
+import pickle
+import struct
+import tarfile
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eqviz.checkpoints import zip_archives
+from eqviz.checkpoints.file_kinds import kind_of
+from eqviz.checkpoints.pickle_names import STAND_INS
+from eqviz.checkpoints.reading import read_checkpoint
+from tests.checkpoints.files import FORMATS, of, storage, tensor, text, whole, write, write_legacy, write_zip
+
+NUMBERS = struct.pack("<2f", 1, 2)
+LENGTH = struct.pack("<q", 2)
+LEGACY_STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + whole(2) + b"NtQ"
+GOOD = tensor((2,), (1,))
+
+
+def test_the_pickles_of_these_tests_are_read_where_nothing_is_wrong(tmp_path):
+    read = read_checkpoint(write_zip(tmp_path / "a", of(w=GOOD), [NUMBERS]))
+    assert read.states[""]["w"].tolist() == [1, 2]
+    keys = b"\x80\x02](" + text("0") + b"e."
+    pickled = of(w=tensor((2,), (1,), where=LEGACY_STORAGE))
+    path = write_legacy(tmp_path / "b", pickled, LENGTH + NUMBERS)
+    path.write_bytes(path.read_bytes().replace(b"\x80\x02]." + LENGTH, keys + LENGTH))
+    assert read_checkpoint(path).states[""]["w"].tolist() == [1, 2]
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+class Exec(Bomb):
+    def __reduce__(self):
+        return exec, (f"import os; os.mkdir({self.path!r})",)
+
+
+class Later(Bomb):
+    """A known class, with a state that is a bomb."""
+
+    def __reduce__(self):
+        return torch.nn.Parameter, (torch.ones(2),), {"a": Bomb(self.path)}
+
+
+class Named(Bomb):
+    def __reduce__(self):
+        return torch.hub.load, (self.path, "model", "local")
+
+
+PLACES = {
+    "alone": lambda bomb, state: bomb,
+    "beside": lambda bomb, state: {"state_dict": state, "note": bomb},
+    "as a weight": lambda bomb, state: {**state, "weight": bomb},
+    "as a name": lambda bomb, state: {**state, (1, bomb): 3},
+    "in settings": lambda bomb, state: {"state_dict": state, "hyper_parameters": {"lr": [bomb]}},
+    "in an optimiser": lambda bomb, state: {"state_dict": state, "optimizer": {"state": {0: bomb}, "param_groups": []}},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("bomb", [Bomb, Exec, Later, Named])
+@pytest.mark.parametrize("kind", FORMATS[1:])
+def test_nothing_planted_goes_off(tmp_path, refused, kind, bomb, place):
+    bomb = bomb(tmp_path / "exploded")
+    content = PLACES[place](bomb, {"weight": torch.ones(2)})
+    path = write(tmp_path / "a.pt", content, kind)
+    message = refused("refused; convert it if you trust it.*eqviz convert --trust FILE", read_checkpoint, path)
+    assert any(name in message for name in ("posix.mkdir", "builtins.exec", "torch.hub.load"))
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("write_it", [write_zip, write_legacy])
+def test_nor_in_any_protocol(tmp_path, refused, protocol, write_it):
+    content = pickle.dumps({"weight": Bomb(tmp_path / "exploded")}, protocol)
+    refused("mkdir, refused", read_checkpoint, write_it(tmp_path / "a.pt", content))
+    refused("a pickle that torch.save did not write|found", read_checkpoint, write_plain(tmp_path / "b", content))
+    assert not (tmp_path / "exploded").exists()
+
+
+def write_plain(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def test_the_names_of_what_is_refused(tmp_path, refused):
+    path = write(tmp_path / "a", nn.Sequential(nn.Linear(2, 1), nn.ReLU(), nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
+    message = refused("container.Sequential and 2 more, refused", read_checkpoint, path)
+    assert "found torch.nn.modules.activation.ReLU, torch.nn.modules.batchnorm.BatchNorm2d, " in message
+
+
+def test_names_that_move_the_cursor_are_shown_plainly(tmp_path, refused):
+    planted = b"\x80\x04\x8c\x05a\x1b[2J\x8c\x01b\x93."
+    assert "\x1b" not in refused("refused", read_checkpoint, write_zip(tmp_path / "a", planted))
+
+
+def test_what_stands_in_for_names_is_eqviz_s_own(tmp_path):
+    """No code of NumPy, pathlib or Lightning is ever handed to torch."""
+    assert {stand_in.__module__ for stand_in in STAND_INS.values()} == {"eqviz.checkpoints.pickle_names"}
+    before = set(torch.serialization.get_safe_globals())
+    for kind in FORMATS[1:]:
+        read_checkpoint(write(tmp_path / "a", {"w": torch.ones(2)}, kind))
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def call(name, *arguments):
+    return b"c" + name.replace(" ", "\n").encode() + b"\n(" + b"".join(arguments) + b"tR"
+
+
+PICKLES = {
+    "larger than its storage": (tensor((10**6, 10**6), (10**6, 1)), "a tensor of shape .1000000, 1000000."),
+    "beyond its storage": (tensor((2,), (1,), offset=1), "a tensor of shape .2,. in a storage of 8 bytes"),
+    "beyond by its stride": (tensor((2,), (2,)), "a tensor of shape"),
+    "endless by strides of 0": (tensor((2**40, 2**40), (0, 0)), "a tensor of shape"),
+    "a negative stride": (tensor((2,), (-1,), offset=1), "negative"),
+    "a negative size": (tensor((-2,), (1,)), "negative"),
+    "a negative offset": (tensor((2,), (1,), offset=-1), "negative"),
+    "too few strides": (tensor((2, 1), (1,)), "without shape and strides"),
+    "enormous numbers": (tensor((2**200,), (1,)), "negative or no whole numbers"),
+    "an absurd storage": (tensor((2,), (1,), where=storage(10**15)), "a storage of 4000000000000000 bytes"),
+    "a negative storage": (tensor((2,), (1,), where=storage(-2)), "a storage that is not described"),
+    "no such storage": (tensor((2,), (1,), where=storage(2, "7")), "missing"),
+    "a path as storage": (tensor((2,), (1,), where=storage(2, "../data.pkl")), "missing"),
+    "a storage of nothing known": (tensor((2,), (1,), where=storage(2, kind="torch BigStorage")), "not described"),
+    "a tensor without storage": (tensor((2,), (1,), where=whole(1)), "without a storage"),
+    "the older function": (tensor((9,), (1,), function="torch._utils _rebuild_tensor"), "a tensor of shape"),
+    "a tensor made larger": (
+        GOOD + b"(" + storage(2) + whole(0) + b"(" + whole(99) + b"t(" + whole(1) + b"ttb", "a state for something",
+    ),
+    "memory for nothing": (call("builtins bytearray", whole(10**12)), "builtins.bytearray, refused"),
+    "a tensor by length": (call("torch Tensor", whole(10**12)), "a call of torch.Tensor"),
+    "a typed one": (call("torch FloatTensor", whole(10**12)), "torch.FloatTensor, refused"),
+    "text that doubles": (call("_codecs encode", text("ab"), text("hex")), "a call of _codecs.encode"),
+    "counting without end": (call("collections Counter", tensor((2**30,), (0,))), "a call of collections.Counter"),
+    "a set without end": (call("builtins set", storage(2)), "a call of builtins.set"),
+    "tuples in tuples": (b")" + b"\x85" * 300_000, "tuples 101 deep"),
+    "a call of a tuple": (b")" + whole(1) + b"\x85R", "a call of something that has no name"),
+    "a dotted name": (call("torch serialization.os.system", text("true")), "torch.serialization.os.system, refused"),
+    "a module": (b"ctorch\n_utils\n", "torch._utils, refused"),
+    "nested tensors": (call("torch._utils _rebuild_nested_tensor"), "nested_tensor, refused"),
+    "nothing on the stack": (b"00000000", "broken or truncated pickle"),
+    "no such memory": (b"h\x09", "broken or truncated pickle"),
+    "an extension": (b"\x82\x01", "cannot read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PICKLES)
+@pytest.mark.parametrize("write_it", [write_zip, write_legacy])
+def test_pickles_that_declare_or_call_too_much(tmp_path, refused, case, write_it):
+    content, words = PICKLES[case]
+    words += "|a file that is cut off" if write_it is write_legacy else ""
+    refused(
+        words, read_checkpoint, write_it(tmp_path / "a.pt", of(w=content), [NUMBERS] if write_it is write_zip else b"")
+    )
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b".", b"\x80\x02", b"\x80\x02}", b"abc", b"\x80\x02X\xff\xff\xff\xffabc.", b"\xff" * 99]
+)
+@pytest.mark.parametrize("write_it", [write_zip, write_legacy])
+def test_pickles_that_are_none(tmp_path, refused, content, write_it):
+    refused("broken or truncated pickle|cannot read", read_checkpoint, write_it(tmp_path / "a.pt", content))
+
+
+def test_deep_lists_and_dictionaries_are_no_trouble(tmp_path, refused):
+    for content in (b"]" * 20_000 + b"a" * 19_999, (b"}" + text("a")) * 5_000 + b"}" + b"s" * 5_000):
+        refused("no named weights", read_checkpoint, write_zip(tmp_path / "a", b"\x80\x02" + content + b"."))
+
+
+def test_a_pickle_without_end(tmp_path, refused, monkeypatch):
+    monkeypatch.setattr("eqviz.checkpoints.pickle_scan._MOST_STEPS", 1000)
+    refused("more than 1000 instructions", read_checkpoint, write_zip(tmp_path / "a", b"\x80\x02" + b"]" * 2000 + b"."))
+    monkeypatch.setattr("eqviz.checkpoints.pickle_scan.MOST_TENSORS", 1)
+    refused("more than 1 tensors", read_checkpoint, write_zip(tmp_path / "a", of(a=GOOD, b=GOOD), [NUMBERS]))
+    monkeypatch.setattr(zip_archives, "MOST_PICKLE", 100)
+    refused("a pickle of 0 MiB", read_checkpoint, write_zip(tmp_path / "a", of(a=GOOD, b=GOOD), [NUMBERS]))
+
+
+def test_a_later_pickle_can_be_converted(tmp_path, refused):
+    torch.save({"w": torch.ones(2)}, tmp_path / "a", pickle_protocol=4)
+    refused("a pickle of protocol 4.*eqviz convert --trust FILE", read_checkpoint, tmp_path / "a")
+
+
+def member(path, name, content=b"x", **changes):
+    """An archive of torch's with one more member, which is changed like this."""
+    write_zip(path, of(w=GOOD), [NUMBERS])
+    info = zipfile.ZipInfo(name)
+    for key, value in changes.items():
+        setattr(info, key, value)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        archive.writestr(info, content)
+    return path
+
+
+MEMBERS = {
+    "out of the folder": ({"name": "archive/../../evil"}, "leads out of its folder"),
+    "absolute": ({"name": "/etc/evil"}, "leads out of its folder"),
+    "of another drive": ({"name": "C:/evil"}, "leads out of its folder"),
+    "with backslashes": ({"name": "archive\\evil"}, "leads out of its folder"),
+    "a link": ({"name": "archive/link", "external_attr": 0o120777 << 16}, "a link"),
+    "twice": ({"name": "archive/data/0"}, "2 members called"),
+    "compressed": ({"name": "archive/x", "compress_type": zipfile.ZIP_DEFLATED}, "compressed members"),
+    "a bomb": (
+        {"name": "archive/x", "content": bytes(10**7), "compress_type": zipfile.ZIP_DEFLATED}, "compressed members",
+    ),
+    "a program": ({"name": "archive/constants.pkl"}, "a TorchScript module.*eqviz convert --trust FILE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEMBERS)
+def test_members_that_torch_does_not_write(tmp_path, refused, case):
+    changes, words = MEMBERS[case]
+    refused(words, read_checkpoint, member(tmp_path / "a.pt", **changes))
+
+
+def patched(path, old, new, last=False):
+    data = path.read_bytes()
+    place = data.rindex(old) if last else data.index(old)
+    path.write_bytes(data[:place] + new + data[place + len(old) :])
+    return path
+
+
+def test_archives_whose_directory_lies(tmp_path, refused):
+    """The directory at the end says how long members are, and whether they are encrypted."""
+    size, crc = struct.pack("<I", len(NUMBERS)), struct.pack("<I", zlib.crc32(NUMBERS))
+    for length in (10**6, 2**32 - 2):
+        path = write_zip(tmp_path / "a", of(w=GOOD), [NUMBERS])
+        patched(path, crc + size + size, crc + struct.pack("<II", length, length), last=True)
+        refused("larger than the file|damaged", read_checkpoint, path)
+    path = write_zip(tmp_path / "b", of(w=GOOD), [NUMBERS])
+    patched(path, b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
+    refused("encrypted", read_checkpoint, path)
+
+
+def test_many_members_over_the_same_bytes(tmp_path, refused):
+    """Together larger than the file, each within it."""
+    path = write_zip(tmp_path / "a", of(w=GOOD), [bytes(20_000), *[b""] * 9])
+    data, entry = path.read_bytes(), struct.pack("<I", 20_000)
+    start = data.index(b"PK\x01\x02")
+    directory = data[start:].replace(struct.pack("<III", 0, 0, 0), struct.pack("<I", 0) + entry + entry)
+    path.write_bytes(data[:start] + directory)
+    refused("larger together than the file|larger than the file", read_checkpoint, path)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_other_archives(tmp_path, refused):
+    np.savez(tmp_path / "a.npz", w=np.ones(2))
+    refused("arrays of NumPy", read_checkpoint, tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("word/document.xml", "x")
+    refused("without torch's data.pkl", read_checkpoint, tmp_path / "b.zip")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w"):
+        pass
+    refused("an empty zip archive", read_checkpoint, tmp_path / "c.zip")
+    with tarfile.open(tmp_path / "d.pth.tar", "w") as packed:
+        packed.add(tmp_path / "a.npz", "a.npz")
+    refused("a tar archive.*eqviz convert --trust FILE", read_checkpoint, tmp_path / "d.pth.tar")
+    torch.jit.script(nn.Linear(2, 1)).save(tmp_path / "e.pt")
+    refused("a TorchScript module", read_checkpoint, tmp_path / "e.pt")
+
+
+OTHERS = {
+    "nothing": (b"", "an empty file of 0 bytes"),
+    "a byte": (b"\x00", "other bytes"),
+    "zeros": (bytes(5000), "other bytes"),
+    "noise": (bytes(range(255, 0, -1)) * 9, "other bytes"),
+    "text": (b"weights are elsewhere\n", "found text"),
+    "lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+        "a git-lfs pointer, not the weights",
+    ),
+    "html": (b"\n<!DOCTYPE html><html>404</html>", "a web page"),
+    "json": (b'{"message": "not found"}', "JSON"),
+    "indented json": (b'        {"message": "not found"}', "JSON"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(99), "a picture"),
+    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(99), "a picture"),
+    "pdf": (b"%PDF-1.5", "a PDF"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    "gzip": (b"\x1f\x8b" + bytes(99), "a gzip archive; unpack it first"),
+    "npy": (b"\x93NUMPY\x01\x00", "an array of NumPy"),
+    "pickle": (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
+    "half a zip": (b"PK\x03\x04", "damaged or truncated zip"),
+    "a zip of noise": (b"PK\x03\x04" + bytes(range(256)) * 9, "damaged or truncated zip"),
+    "half a magic number": (b"\x80\x02\x8a\nl\xfc\x9cF", "a pickle that torch.save did not write"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_files_that_hold_something_else(tmp_path, refused, case):
+    content, words = OTHERS[case]
+    (tmp_path / "a.pth.tar").write_bytes(content)
+    refused(words, read_checkpoint, tmp_path / "a.pth.tar")
+
+
+def test_what_is_no_file(tmp_path, refused):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    (tmp_path / "loose").symlink_to(tmp_path / "gone")
+    cases = {
+        "pipe": "a pipe", "folder": "a folder", "here": "symbolic links", "loose": "no such file",
+        "gone": "no such file", "pipe/x": "not a directory", "x" * 300: "too long", "a\0b": "a name that no file has",
+    }  # fmt: skip
+    for name, words in cases.items():
+        refused(f"(?i){words}", read_checkpoint, tmp_path / name)
+    refused("a pipe, socket or device", read_checkpoint, Path(os.devnull))
+
+
+def test_files_that_may_not_be_read(tmp_path, refused, monkeypatch):
+    write(tmp_path / "a", {"w": torch.ones(2)})
+
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", closed)
+    refused("permission denied", kind_of, tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_files_that_are_cut_off(tmp_path, refused, kind):
+    whole_file = write(tmp_path / "a", {"w": torch.ones(300), "v": torch.ones(2, 2)}, kind).read_bytes()
+    for length in {*range(0, len(whole_file), 97), len(whole_file) - 1}:
+        (tmp_path / "b").write_bytes(whole_file[:length])
+        refused("found", read_checkpoint, tmp_path / "b")
+
+
+def test_the_pickle_is_checked_against_its_sum(tmp_path, refused):
+    path = write(tmp_path / "a", {"weight": torch.ones(2)})
+    refused("damaged", read_checkpoint, patched(path, b"weight", b"weighs"))
+
+
+def header(entries, data=b"", length=None):
+    text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(shape, end, kind="F32"):
+    return {"w": {"dtype": kind, "shape": shape, "data_offsets": [0, end]}}
+
+
+SAFETENSORS = {
+    "more than the file": header(entry([10**9], 4 * 10**9), bytes(8)),
+    "an overflow": header(entry([2**40, 2**40], 8), bytes(8)),
+    "more than its bytes": header(entry([4], 8), bytes(8)),
+    "a negative size": header(entry([-2], 8), bytes(8)),
+    "offsets that cross": header({"w": {"dtype": "F32", "shape": [0], "data_offsets": [8, 0]}}, bytes(8)),
+    "an unknown kind": header(entry([2], 8, "F33"), bytes(8)),
+    "no JSON": header(b"{w: 1}"),
+    "no text": header(b"{\xff\xfe}"),
+    "deep JSON": header(b'{"w":' + b"[" * 5000),
+    "a list": header(entry([2], 8)["w"]["shape"], bytes(8)),
+    "numbers as names": header(b'{"__metadata__": {"a": 1}}'),
+    "a long header": header(b"{}", length=2**30),
+    "an endless header": header(b"{}", length=2**50),
+    "a short header": header(b"{}", length=1),
+    "bytes left over": header(entry([2], 8), bytes(16)),
+}
+
+
+@pytest.mark.parametrize("case", SAFETENSORS)
+def test_safetensors_that_lie(tmp_path, refused, case):
+    (tmp_path / "a").write_bytes(SAFETENSORS[case])
+    refused("found", read_checkpoint, tmp_path / "a")
+
+
+def test_memory_that_is_not_there(tmp_path, refused, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    for kind, name in zip(FORMATS, ("eqviz.checkpoints.safetensors_files.safe_open", *["torch.load"] * 2), strict=True):
+        monkeypatch.setattr(name, full)
+        refused("more than fits into memory", read_checkpoint, write(tmp_path / "a", {"w": torch.ones(2)}, kind))
+
+
+def test_whatever_torch_raises_is_one_line(tmp_path, refused, monkeypatch):
+    path = write(tmp_path / "a", {"w": torch.ones(2)})
+    for error in (RuntimeError("a\nb" * 500), AssertionError(), KeyError("x"), RecursionError("deep")):
+        monkeypatch.setattr("torch.load", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        refused("something that torch cannot read", read_checkpoint, path)
