@@ -5,6 +5,16 @@ from Python it is an ordinary exception (a ``ValueError``).
 """
 
 
+def one_line(text: str) -> str:
+    r"""`text` in one line; what no terminal should be sent (escape sequences, halves of characters) is spelt out.
+
+    >>> print(one_line("a\nb \x1b[2J"))
+    a b \x1b[2J
+    """
+    words = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
+
+
 class EqvizError(ValueError):
     """Something the user gave cannot be used.
 
@@ -19,8 +29,7 @@ class EqvizError(ValueError):
         self.expected = expected
         self.found = found
         self.fix = fix
-        message = f"{about}: expected {expected}; found {found}; {fix}"
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(f"{about}: expected {expected}; found {found}; {fix}"))
 
 
 class NoAnswerError(EqvizError):

@@ -15,7 +15,7 @@ from eqviz.cli.init import init
 from eqviz.cli.runs import runs
 from eqviz.cli.study import analyse, figures, tables
 from eqviz.cli.train import train
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, one_line
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"eqviz: {' '.join(message.split())}", err=True)
+    click.echo(f"eqviz: {one_line(message)}", err=True)
     return USER_ERROR
 
 

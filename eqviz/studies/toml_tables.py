@@ -1,6 +1,7 @@
 """TOML read strictly: every key is asked for by type and range, and a key that nobody asked for is an error."""
 
 import difflib
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ Number = int | float
 
 _LARGEST_FILE = 2**20
 """Bytes: nothing eqviz reads as TOML is anywhere near this."""
+
+_MOST_DOTS = 300
+"""In one line: tomllib takes time by the square of the parts of a key, hours for a key that fills a file."""
 
 
 class TomlTable:
@@ -195,11 +199,18 @@ def short(value: object) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The contents of a TOML file of at most 1 MiB. Raises EqvizError if it is missing, too large or broken."""
+    """The contents of TOML of at most 1 MiB. Raises EqvizError if it is missing, no file, too large or broken."""
     try:
+        if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+            raise EqvizError(str(path), expected="a TOML file", found="a pipe or device", fix="remove it")
         if path.stat().st_size > _LARGEST_FILE:
             raise EqvizError(str(path), expected="TOML of at most 1 MiB", found="a larger file", fix="check the file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+            raise EqvizError(
+                str(path), expected="TOML", found=f"a line with more than {_MOST_DOTS} dots", fix="correct the file"
+            )
+        return tomllib.loads(text)
     except OSError as error:
         raise EqvizError(
             str(path), expected="a TOML file", found=error.strerror or str(error), fix="check the path"
