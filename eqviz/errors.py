@@ -4,6 +4,9 @@ The command line prints the message of an :class:`EqvizError` on one line and en
 from Python it is an ordinary exception (a ``ValueError``).
 """
 
+from functools import partial
+from typing import Any
+
 
 def one_line(text: str) -> str:
     r"""`text` in one line; what no terminal should be sent (escape sequences, halves of characters) is spelt out.
@@ -30,6 +33,10 @@ class EqvizError(ValueError):
         self.found = found
         self.fix = fix
         super().__init__(one_line(f"{about}: expected {expected}; found {found}; {fix}"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles: processes that measure hand their errors on."""
+        return partial(type(self), expected=self.expected, found=self.found, fix=self.fix), (self.about,)
 
 
 class NoAnswerError(EqvizError):
