@@ -50,10 +50,10 @@ def find_states(content: Content) -> dict[str, dict[str, Tensor]]:
     for _ in range(_DEPTH):
         deeper: list[tuple[tuple[str, ...], Content]] = []
         for place, value in level:
-            value = value.state_dict() if isinstance(value, nn.Module) else value
             if id(value) in seen or _is_of_optimiser(value):
                 continue
             seen.add(id(value))
+            value = value.state_dict() if isinstance(value, nn.Module) else value
             if _is_state(value, left):
                 tensors = {name: tensor for name, tensor in value.items() if isinstance(tensor, Tensor)}
                 found.setdefault(".".join(place), tensors)
