@@ -57,7 +57,7 @@ def probes(
     """The table `probes`: accuracy (0 to 1) of linear probes that read the element or the class from each layer.
 
     images        (n, channel, height, width), normalised as the model wants them; some 500 / |G| of them do
-    labels        (n,) the class of each image
+    labels        (n,) the class of each image; of images of one class no class is read
     folds         every image, with its whole orbit, is held out once
     permutations  labellings at random that say what chance looks like: elements permuted within each image, classes
                   over the images of a fold
@@ -88,10 +88,9 @@ def probes(
     G = named_group(group).exact_subgroup
     _check(labels, len(images), named_group(group), permutations, frames)
     fold = image_folds(labels, folds, seed)
-    questions = {
-        "element": element_question(G.order, len(images), permutations, seed),
-        "class": class_question(labels, fold, G.order, permutations, seed),
-    }
+    questions = {"element": element_question(G.order, len(images), permutations, seed)}
+    if len(np.unique(labels)) > 1:
+        questions["class"] = class_question(labels, fold, G.order, permutations, seed)
     chances = {"element": 1 / G.order, "class": float(np.unique(labels, return_counts=True)[1].max() / len(labels))}
     tell = progress or (lambda fraction: None)
     captured = orbit_features(

@@ -23,6 +23,9 @@ from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
 from eqviz.fields.stated_types import stated
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_OVER_MAPS = (
+    _ConvNd, _AvgPoolNd, _MaxPoolNd, _LPPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, nn.LocalResponseNorm
+)  # fmt: skip
 _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("convolution", (_ConvNd,)),
     ("pooling", (_AvgPoolNd, _MaxPoolNd, _LPPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd)),
@@ -135,8 +138,8 @@ def resolve_field(
 
     `given` maps globs of layer names to field types; the last one that matches counts. A glob speaks of many layers at
     once, of those that its type fits; a type of a layer by its full name counts in any case. Undeclared maps
-    (batch, channel, height, width) are taken as images and (batch, feature) as invariant, and the tables say so;
-    for any other shape EqvizError asks for a declaration.
+    (batch, channel, height, width) are taken as images and (batch, feature) as invariant, and the tables say so. Raises
+    EqvizError, which asks for a declaration, for any other shape, and for maps whose channels seem to come last.
     """
     for glob, field in reversed(list(given.items())):
         if matches(name, glob) and (name == glob or field_type(field).fits(shape)):
@@ -144,13 +147,29 @@ def resolve_field(
     own = stated(name, module)
     if own is not None and (own.fits(shape) or not counts_where_it_fits(module)):
         return own, "declared"
-    if len(shape) in (2, 4):
+    last = _channels_last(module, shape)
+    if len(shape) in (2, 4) and not last:
         return field_type("image" if len(shape) == 4 else "invariant"), "by shape"
+    say = f"say how the group acts on it, as in fields={{'{name}': '{_likely(shape)}'}}"
     raise EqvizError(
         f"layer {name}", expected="a declared field type",
-        found=f"none, and activations of shape {shape_in_words(shape)}",
-        fix=f"say how the group acts on it, as in fields={{'{name}': '{_likely(shape)}'}}",
+        found=f"no field type for activations of shape {shape_in_words(shape)}",
+        fix=f"channels seem to come last: look at the block around it, or, if they do not, {say}" if last else say,
     )  # fmt: skip
+
+
+def _channels_last(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether maps of this shape seem to be (batch, height, width, channel), which eqviz cannot move.
+
+    Convolutions, pools and norms over maps have their channels first. Linear layers and norms of single vectors work on
+    the last axis, so that is the channels. Of any other layer it is taken for granted where only the two axes before it
+    are of one length.
+    """
+    if len(shape) != 4 or isinstance(module, (*_OVER_MAPS, nn.GroupNorm, _NormBase)):
+        return False
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1):
+        return True
+    return shape[1] == shape[2] != shape[3]
 
 
 def _likely(shape: tuple[int, ...]) -> str:
@@ -159,7 +178,7 @@ def _likely(shape: tuple[int, ...]) -> str:
         side = math.isqrt(max(0, shape[1] - first)) if len(shape) == 3 else 0
         if side > 1 and side * side + first == shape[1] and shape[1] != 4:  # four is more likely the order of C4
             return f"tokens({side}, {side}{ending})"
-    return "regular(C4)"
+    return "image" if len(shape) == 4 else "regular(C4)"
 
 
 def shape_in_words(shape: Sequence[int]) -> str:

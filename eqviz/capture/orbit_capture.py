@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.capture.hooks import watching
-from eqviz.capture.layers import layer_kind, resolve_field, select_layers, shape_in_words, split_globs
+from eqviz.capture.layers import layer_kind, resolve_field, select_layers, split_globs
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, field_type
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, matches, near_names, placement
@@ -236,8 +236,7 @@ class _Aligner:
         try:
             field, origin = resolve_field(key.layer, module, tuple(output.shape), self._fields)
         except EqvizError as problem:
-            shape = shape_in_words(output.shape)
-            self.skipped[key] = f"no field type is known for activations of shape {shape}: {problem.fix}"
+            self.skipped[key] = f"{problem.found}; {problem.fix}"
             return
         aligned = self._align(key, output, field)
         if aligned is None:

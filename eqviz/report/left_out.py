@@ -101,16 +101,19 @@ def skipped_line(skipped: pd.DataFrame) -> list[str]:
 def skipped_in_words(skipped: pd.DataFrame) -> list[tuple[str, str]]:
     """Every reason for skipping layers, and the layers that share it, with their runs; the first of many by name.
 
+    Reasons that differ only in what to do about a layer are told once, of the first.
+
     >>> table = pd.DataFrame({"run": ["a"] * 5, "layer": list("vwxyz"), "reason": ["it never ran"] * 5})
     >>> skipped_in_words(table)
     [('it never ran', 'a: v, w, x and 2 others')]
     """
     found = []
-    for reason, rows in skipped.groupby("reason", sort=False):
+    for _, rows in skipped.groupby(skipped["reason"].map(_kind_of), sort=False):
         layers: dict[tuple[str, ...], list[str]] = {}
         for run, part in rows.groupby("run", sort=False):
             layers.setdefault(tuple(part["layer"].astype(str)), []).append(str(run))
-        found += [(str(reason), f"{', '.join(runs)}: {_first_of(names)}") for names, runs in layers.items()]
+        reason = str(rows["reason"].iloc[0])
+        found += [(reason, f"{', '.join(runs)}: {_first_of(names)}") for names, runs in layers.items()]
     return found
 
 
@@ -121,5 +124,5 @@ def _first_of(names: Sequence[str]) -> str:
 
 
 def _kind_of(reason: str) -> str:
-    """A reason without what it says of a single layer."""
-    return reason.partition(":")[0]
+    """A reason without what to do about a single layer."""
+    return reason.partition(";")[0]

@@ -165,6 +165,31 @@ def test_an_undeclared_shape_asks_for_a_declaration_in_one_line(shape, likely):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("module", "shape", "last"),
+    [
+        (nn.Linear(3, 3), (2, 5, 6, 3), True),
+        (nn.LayerNorm(4), (2, 4, 4, 4), True),
+        (nn.LayerNorm([3, 4, 4]), (2, 3, 4, 4), False),
+        (nn.GELU(), (2, 4, 4, 3), True),
+        (nn.GELU(), (2, 4, 4, 4), False),
+        (nn.GELU(), (2, 3, 4, 4), False),
+        (nn.Identity(), (2, 4, 5, 3), False),
+        (nn.Conv2d(1, 4, 1), (2, 4, 4, 3), False),
+        (nn.MaxPool2d(2), (2, 4, 4, 3), False),
+        (nn.BatchNorm2d(4), (2, 4, 4, 3), False),
+        (nn.GroupNorm(2, 4), (2, 4, 4, 3), False),
+    ],
+)
+def test_maps_whose_channels_come_last_are_not_taken_for_images(module, shape, last):
+    if not last:
+        assert resolve_field("a", module, shape, {}) == (Image(), "by shape")
+        return
+    with pytest.raises(EqvizError, match="channels seem to come last"):
+        resolve_field("a", module, shape, {})
+    assert resolve_field("a", module, shape, {"a": "image"}) == (Image(), "given")
+
+
 def test_a_transposed_convolution_enlarges_and_does_not_subsample():
     images, module = torch.zeros(2, 1, 4, 4), nn.ConvTranspose2d(1, 1, 2, stride=2)
     assert not subsamples(module, images, module(images))

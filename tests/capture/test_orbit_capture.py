@@ -350,7 +350,7 @@ def test_nested_outputs_and_what_cannot_be_measured():
     assert found.skipped["parts[classes]"] == "its output is torch.int64, not floating point"
     assert "no batch of 8" in found.skipped["total"]
     assert found.skipped["text"] == "its output is a str with no tensor in it"
-    assert found.skipped["middle"].startswith("no field type is known for activations of shape (batch, 1, 4)")
+    assert found.skipped["middle"].startswith("no field type for activations of shape (batch, 1, 4)")
     assert found.skipped["idle"] == "it never ran"
     assert all("\n" not in reason for reason in found.skipped.values())
     given = capture(Odd(), torch.rand(2, 1, 4, 4), "C4", fields={"parts[maps]": "image", "parts[pair]*": "invariant"})
@@ -361,7 +361,7 @@ def test_nested_outputs_and_what_cannot_be_measured():
 def test_when_nothing_can_be_measured_the_reason_is_given():
     with pytest.raises(
         EqvizError,
-        match="layers: expected at least one layer that can be measured; found middle: no field type is known for",
+        match="layers: expected at least one layer that can be measured; found middle: no field type for",
     ):
         capture(Odd(), torch.rand(2, 1, 4, 4), "C4", layers="middle")
 
@@ -470,7 +470,7 @@ def test_what_is_left_out_has_its_reason_in_words():
     assert found.skipped == {
         "both[complex]": "its output is torch.complex64, not floating point",
         "cropped": "its output changes size from batch to batch: (1, 3, 3) in some, (1, 2, 2) in others",
-        "rows": "no field type is known for activations of shape (batch, 1, 16): "
+        "rows": "no field type for activations of shape (batch, 1, 16); "
         "say how the group acts on it, as in fields={'rows': 'regular(C4)'}",
     }
 
