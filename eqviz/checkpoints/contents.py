@@ -23,7 +23,7 @@ _PREFERRED = (
 _SETTINGS = ("hyper_parameters", "hyperparameters", "hparams", "args", "config", "cfg", "opt", "options")
 _NO_SETTINGS = {*_SETTINGS, "format", "epoch"}
 _AVERAGES = {"ema", "shadow", "swa", "averaged", "averaging", "avg"}
-_NO_NETWORKS = re.compile(r"optim|sched|scaler|^amp$|^callbacks$|^loops$|^rng|_rng", re.IGNORECASE)
+_NO_NETWORKS = re.compile(r"optim|sched|scaler|^amp$|^loops$|^rng|_rng", re.IGNORECASE)
 _DEPTH = 8
 _MOST_ITEMS = 1000
 _MOST_VALUES = 10_000
@@ -35,7 +35,7 @@ def find_states(content: Content) -> dict[str, dict[str, Tensor]]:
     """Every state dict in `content` by its place, the keys and indices that lead there with dots between them.
 
     A state dict is a mapping from names to tensors, among them one of real numbers with an axis; plain values in it are
-    left out. States of optimisers, schedulers and callbacks are not looked at. Best first: what the file itself is,
+    left out. States of optimisers, schedulers and most callbacks are none. Best first: what the file itself is,
     then places with a usual name, then others, averages of weights (EMA, SWA) last.
 
     >>> import torch
@@ -55,6 +55,8 @@ def find_states(content: Content) -> dict[str, dict[str, Tensor]]:
             seen.add(id(value))
             value = value.state_dict() if isinstance(value, nn.Module) else value
             if _is_state(value, left):
+                if "callbacks" in place and not is_average(".".join(place)):
+                    continue  # a callback's own numbers, but for those that average weights
                 tensors = {name: tensor for name, tensor in value.items() if isinstance(tensor, Tensor)}
                 found.setdefault(".".join(place), tensors)
             else:

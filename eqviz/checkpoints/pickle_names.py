@@ -34,7 +34,6 @@ CALLED = REBUILDS | {
     "torch._utils._rebuild_parameter_with_state",
     "torch._utils._rebuild_sparse_tensor",
     "torch._utils._rebuild_meta_tensor_no_storage",
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor",
     "torch._tensor._rebuild_from_type_v2",
     "torch.serialization._get_layout",
     "torch.Size",

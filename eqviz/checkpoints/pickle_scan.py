@@ -23,8 +23,8 @@ MOST_TENSORS = 50_000
 _MOST_STEPS = 50 * MOST_TENSORS
 """Instructions; a tensor takes about 40."""
 _PROTOCOL = 2
-_MOST_NUMBERS = 2**36
-"""In one tensor; with strides of 0 it may declare any number of them without taking space in the file."""
+_MOST_REPEATED = 2**22
+"""Numbers in a tensor that has more than its storage: strides of 0 repeat them without taking space in the file."""
 
 _ITEM_BYTES = {
     "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
@@ -228,8 +228,8 @@ class _Machine:
             raise BadPickleError("a tensor whose shape, strides or offset are negative or no whole numbers")
         item_bytes = _of_dtype(items[6]) if function.endswith("_v3") else storage.item_bytes
         last = offset + sum((size - 1) * stride for size, stride in zip(shape.items, strides.items, strict=True))
-        numbers = prod(shape.items)
-        if numbers > _MOST_NUMBERS or (numbers and (last + 1) * item_bytes > storage.bytes):
+        numbers, most = prod(shape.items), max(_MOST_REPEATED, storage.bytes // item_bytes)
+        if numbers > most or (numbers and (last + 1) * item_bytes > storage.bytes):
             shown = str(tuple(shape.items))[:80]
             self.faults.append(f"a tensor of shape {shown} in a storage of {storage.bytes} bytes")
         if self.found.tensors > MOST_TENSORS:

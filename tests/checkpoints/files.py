@@ -49,10 +49,10 @@ def whole(number):
     return b"\x8a" + bytes([size]) + number.to_bytes(size, "little", signed=True)
 
 
-def storage(length, key="0", kind="torch FloatStorage"):
+def storage(length, key="0", kind="torch FloatStorage", device="cpu"):
     """The instructions for a storage of `length` numbers."""
     name = b"c" + kind.replace(" ", "\n").encode() + b"\n"
-    return b"(" + text("storage") + name + text(key) + text("cpu") + whole(length) + b"tQ"
+    return b"(" + text("storage") + name + text(key) + text(device) + whole(length) + b"tQ"
 
 
 def tensor(shape, strides, offset=0, where=None, function="torch._utils _rebuild_tensor_v2"):

@@ -5,6 +5,8 @@ import collections
 import json
 import pathlib
 import shutil
+import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from torch import nn
 from eqviz.checkpoints import torch_files
 from eqviz.checkpoints.contents import find_states
 from eqviz.checkpoints.reading import read_checkpoint, states_at
-from tests.checkpoints.files import FORMATS, write
+from tests.checkpoints.files import FORMATS, of, storage, tensor, text, whole, write, write_zip
 
 PICKLED = FORMATS[1:]
 
@@ -79,6 +81,10 @@ CONTENTS = {
             "optimizer_states": [optimiser()], "lr_schedulers": [{"T_max": 3}],
         },
         ["state_dict"],
+    ),
+    "an averaging callback": (
+        lambda s: {"state_dict": s, "callbacks": {"EMA": {"ema_weights": s.copy()}, "x": {"y": torch.ones(2)}}},
+        ["state_dict", "callbacks.EMA.ema_weights"],
     ),
     "timm": (lambda s: {"state_dict_ema": s, "arch": "a", "state_dict": s.copy()}, ["state_dict", "state_dict_ema"]),
     "averages first": (lambda s: {"ema": {"decay": 0.9, "shadow": s}, "net": s.copy()}, ["net", "ema.shadow"]),
@@ -221,6 +227,43 @@ def test_half_and_shared_and_transposed_tensors_are_as_saved(tmp_path):
     found = read_checkpoint(write(tmp_path / "a.pt", content)).states[""]
     assert same(found, content)
     assert [value.dtype for value in found.values()] == [value.dtype for value in content.values()]
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:7", "mps:0", "xla:1", "nowhere"])
+def test_tensors_of_other_devices_come_to_the_cpu(tmp_path, device):
+    pickled = of(w=tensor((2,), (1,), where=storage(2, device=device)))
+    found = read_checkpoint(write_zip(tmp_path / "a", pickled, [struct.pack("<2f", 1, 2)])).states[""]["w"]
+    assert (found.device.type, found.tolist()) == ("cpu", [1, 2])
+
+
+def test_the_other_order_of_bytes(tmp_path, monkeypatch):
+    pickled, numbers = of(w=tensor((2,), (1,))), [struct.pack(">2f", 1, 2)]
+    path = write_zip(tmp_path / "a", pickled, numbers, byteorder="big")
+    for mapped in (2**30, 0):
+        monkeypatch.setattr(torch_files, "_MAPPED", mapped)
+        assert read_checkpoint(path).states[""]["w"].tolist() == [1, 2]
+
+
+def test_text_of_python_2(tmp_path):
+    pickled = of(w=tensor((2,), (1,)), epoch=whole(3)).replace(text("storage"), b"U\x07storage")
+    pickled = pickled.replace(text("cpu"), b"U\x03cpu").replace(text("w"), b"U\x01w")
+    read = read_checkpoint(write_zip(tmp_path / "a", pickled, [struct.pack("<2f", 1, 2)]))
+    assert (read.states[""]["w"].tolist(), read.epoch) == ([1, 2], 3)
+
+
+def test_callbacks_of_old_lightning_are_named_by_their_class(tmp_path):
+    name = b"cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n"
+    callbacks = b"}" + name + b"}" + text("best_model_score") + b"Nss"
+    pickled = of(callbacks=callbacks, state_dict=b"}" + text("w") + tensor((2,), (1,)) + b"s")
+    read = read_checkpoint(write_zip(tmp_path / "a", pickled, [struct.pack("<2f", 1, 2)]))
+    assert list(read.states) == ["state_dict"]
+
+
+def test_many_threads_read_at_once(tmp_path, state):
+    write(tmp_path / "a.pt", {"state_dict": state, "args": argparse.Namespace(lr=0.1)})
+    with ThreadPoolExecutor(8) as pool:
+        for read in pool.map(read_checkpoint, [tmp_path / "a.pt"] * 40):
+            assert (read.hyperparameters, same(read.states["state_dict"], state)) == ({"lr": 0.1}, True)
 
 
 def test_whole_modules_are_found_where_they_can_be(state):
