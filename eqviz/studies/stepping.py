@@ -1,6 +1,6 @@
 """Measuring many runs: one after another or in processes, telling whoever waits how far it is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import joblib
 from eqviz.data.images import LabelledImages
 from eqviz.studies.measuring import test_images
 from eqviz.studies.measuring_settings import Settings
+from eqviz.studies.processes import apart
 from eqviz.studies.run_folders import Run
 
 
@@ -48,13 +49,16 @@ def in_turn(calls: Sequence[Call], end: str, settings: Settings, jobs: int, on_s
     With several `jobs` each call has a process, through joblib and whichever of its backends is set. What is found
     has `from_cache`.
     """
-    results: Iterable[Any] = _one_by_one(calls, settings, on_step)
-    if jobs != 1:
-        tasks = (joblib.delayed(call.measure)() for call in calls)
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    results = _one_by_one(calls, settings, on_step) if jobs == 1 else _side_by_side(calls, jobs)
     for place, (call, found) in enumerate(zip(calls, results, strict=True), start=1):
         teller(on_step, call.run, call.epoch, place, len(calls))(end, 1.0, reused=found.from_cache)
         yield found
+
+
+def _side_by_side(calls: Sequence[Call], jobs: int) -> Iterator[Any]:
+    with apart(jobs):
+        tasks = (joblib.delayed(call.measure)() for call in calls)
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
 
 
 def _one_by_one(calls: Sequence[Call], settings: Settings, on_step: OnStep | None) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from eqviz.errors import EqvizError
 from eqviz.models.registry import build_model
 from eqviz.studies.batches import TrainingData
 from eqviz.studies.devices import Placement
+from eqviz.studies.processes import apart
 from eqviz.studies.progress import OnProgress, Progress, silent
 from eqviz.studies.recipes import Recipe, RunSpec
 from eqviz.studies.run_folders import Run, read_run
@@ -56,9 +57,10 @@ def train_recipe(
             _train(recipe, spec, folder, placement, progress, (place, len(specs)))
     else:
         tasks = (delayed(_train_quietly)(recipe, spec, folder, placement) for spec in specs)
-        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-        for place, event in enumerate(done, 1):
-            progress(replace(event, place=place, runs=len(specs)))
+        with apart(jobs):
+            done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+            for place, event in enumerate(done, 1):
+                progress(replace(event, place=place, runs=len(specs)))
     return tuple(read_run(folder / spec.name) for spec in specs)
 
 
