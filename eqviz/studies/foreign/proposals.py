@@ -45,20 +45,21 @@ class Entry:
 class Table:
     """One table [[runs]] for some `files`: its entries in their order, and `fields`, from layers to field types.
 
-    `notes` stand above it; `missing` is set where no network was found for it.
+    `notes` stand above it, `undecided` below; `missing` is set where no network was found for it.
     """
 
     files: tuple[str, ...]
     entries: tuple[Entry, ...]
     fields: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     missing: NotFound | None = None
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """The table as it is read from the file."""
         values = {entry.key: entry.value for entry in self.entries if not entry.hint}
-        fields = {entry.key: entry.value for entry in self.fields if not entry.hint}
+        fields = {entry.key: entry.value for entry in self.fields}
         return values | ({"fields": fields} if fields else {})
 
     @property

@@ -74,7 +74,8 @@ def _table(group: Group, looker: Looker, asked: Asked) -> Table:
         *_data(around, asked.data_root),
     )
     notes = tuple(f"guessed: {guess}" for guess in group.guesses)
-    return Table(group.files, entries, around.fields, notes, found if isinstance(found, NotFound) else None)
+    missing = found if isinstance(found, NotFound) else None
+    return Table(group.files, entries, around.fields, notes, around.undecided, missing)
 
 
 def _network(found: Found | NotFound, given: Mapping[str, Any]) -> list[Entry]:

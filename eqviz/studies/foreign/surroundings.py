@@ -32,7 +32,11 @@ _MOST_NAMES = 20
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a network is measured with. `size` is that of one of the files, `output` None where nothing could be run."""
+    """What a network is measured with.
+
+    `size` is that of one of the files, `output` None where nothing could be run; `fields` were found by evidence, and
+    `undecided` says in words for which layers there is none.
+    """
 
     channels: int
     size: Because[Size]
@@ -43,6 +47,7 @@ class Surroundings:
     labels: Because[bool]
     normalisation: Because[tuple[list[float], list[float]]]
     fields: tuple[Entry, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 def surroundings_of(group: Group, network: nn.Module | None, asked: Asked) -> Surroundings:
@@ -58,11 +63,12 @@ def surroundings_of(group: Group, network: nn.Module | None, asked: Asked) -> Su
     known = output if isinstance(output, Output) else None
     under = _group(network, asked.group)
     fields: tuple[Entry, ...] = ()
+    undecided: tuple[str, ...] = ()
     if network is not None and known is not None and asked.infer_fields:
-        fields = _fields(Adapter(output=known.item).apply(network), channels, size.value, under.value)
+        fields, undecided = _fields(Adapter(output=known.item).apply(network), channels, size.value, under.value)
     return Surroundings(
         channels, size, in_names, under, known, data, _labels(data, known),
-        normalisation_of(data, channels, look.hyperparameters), fields,
+        normalisation_of(data, channels, look.hyperparameters), fields, undecided,
     )  # fmt: skip
 
 
@@ -144,22 +150,23 @@ def _labels(data: Because[str], output: Output | None) -> Because[bool]:
     return Because(True, "")
 
 
-def _fields(network: nn.Module, channels: int, size: Size, group: str) -> tuple[Entry, ...]:
-    """Field types by evidence, those that are undecided as hints."""
+def _fields(network: nn.Module, channels: int, size: Size, group: str) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """Field types by evidence; and in words which layers are undecided."""
     try:
         table = infer_fields(network, size, named_group(group).exact_subgroup, channels=channels)
     except EqvizError as error:
-        return (Entry("*", "", f"not found: {error}", hint=True),)
+        return (), (f"no field types were found: {error}",)
     chosen = fields_from(table)
     first = table.drop_duplicates("layer")
-    entries = []
+    entries: list[Entry] = []
+    undecided: dict[str, list[str]] = {}
     for place in range(len(first)):
         row = first.iloc[place]
-        layer, told = str(row["layer"]), str(row["why"])
+        layer, why = str(row["layer"]), str(row["why"])
         if layer not in chosen:
-            entries.append(Entry(layer, "", f"undecided: {told}", hint=True))
+            undecided.setdefault(why.partition(":")[0], []).append(layer)
             continue
         if row["next_field"]:
-            told = f"defect {row['defect']:.1e}, next is {row['next_field']} with {row['next_defect']:.1e}"
-        entries.append(Entry(layer, chosen[layer], told))
-    return tuple(entries)
+            why = f"defect {row['defect']:.1e}, next is {row['next_field']} with {row['next_defect']:.1e}"
+        entries.append(Entry(layer, chosen[layer], why))
+    return tuple(entries), tuple(f"undecided, {why}: {', '.join(layers)}" for why, layers in undecided.items())

@@ -68,11 +68,10 @@ def _table(table: Table) -> str:
     for entry in table.entries:
         lines += _entry(entry)
     if table.fields:
-        commented = all(entry.hint for entry in table.fields)
-        lines += ["# how the group acts on layers that do not say it, by evidence"]
-        lines += ["# [runs.fields]" if commented else "[runs.fields]"]
+        lines += ["# how the group acts on layers that do not say it, by evidence", "[runs.fields]"]
         for entry in table.fields:
             lines += _entry(entry)
+    lines += [_comment(told) for told in table.undecided]
     return "\n".join([*lines, ""])
 
 

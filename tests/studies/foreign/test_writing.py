@@ -39,7 +39,7 @@ VALUES = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=6
 )
 ENTRIES = st.builds(Entry, TEXT, VALUES, TEXT, st.booleans(), st.booleans())
-FIELDS = st.lists(st.builds(Entry, TEXT, TEXT, TEXT, st.just(False), st.booleans()), max_size=3)
+FIELDS = st.lists(st.builds(Entry, TEXT, TEXT, TEXT), max_size=3)
 
 
 def unique(entries):
