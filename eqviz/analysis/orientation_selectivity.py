@@ -23,6 +23,7 @@ from eqviz.errors import EqvizError
 from eqviz.fields.field_types import FieldType, Regular, Vector
 from eqviz.fields.layer_calls import LayerCall, layer_names
 from eqviz.fields.orbit import check_fits
+from eqviz.fields.steerable import Steerable
 from eqviz.fields.sums import LayerInfo
 from eqviz.groups.group import Group
 from eqviz.groups.group import group as named_group
@@ -30,7 +31,7 @@ from eqviz.groups.irreps import Irrep, irreps
 from eqviz.tables import LAYER_KEYS, MODEL_KEYS, conform
 
 Matrices = npt.NDArray[np.float64]
-FibreField = Regular | Vector
+FibreField = Regular | Vector | Steerable
 
 _COLUMNS = ("layer", "call", "depth", "kind", "subsamples", "field", "irrep", "energy", "n")
 
@@ -88,7 +89,7 @@ def orientation_selectivity(
             module = known[key.layer] if key.layer in known else known[key.layer.partition("[")[0]]
             about[key] = info, resolve_field(key.layer, module, tuple(output.shape), given)[0]
         field = about[key][1]
-        if isinstance(field, Regular | Vector):
+        if isinstance(field, Regular | Vector) or (isinstance(field, Steerable) and not field.still):
             check_fits(field, tuple(output.shape), G.elements)
             found = fibre_energies(output, field, G)
             sums[key] = sums[key] + found if key in sums else found
@@ -130,7 +131,7 @@ def fibre_shares(sums: FibreSums) -> npt.NDArray[np.float64]:
 
 def fibres(features: Float[Tensor, "image ..."], field: FibreField) -> Float[Tensor, "fibre ..."]:
     """The same features with the axis on which rho acts first."""
-    if isinstance(field, Vector):
+    if isinstance(field, Vector | Steerable):
         return features.movedim(1, 0)
     order = field.group.order
     axes = (order, -1) if field.group_first else (-1, order)
@@ -159,6 +160,8 @@ def fibre_projectors(field: FibreField, group: Group) -> dict[str, Matrices]:
 
 def fibre_matrices(field: FibreField, group: Group) -> Matrices:
     """rho(g) on the fibre, (element, fibre, fibre): for a regular field permutations of its group axis."""
+    if isinstance(field, Steerable):
+        return np.stack([field.fibre_matrix(g) for g in group.elements])
     if isinstance(field, Vector):
         return np.stack([field.matrices[field.group.index(g)] for g in group.elements])
     plain, order = Regular(field.group, reversed=field.reversed), field.group.order

@@ -17,7 +17,8 @@ from torch import Tensor
 from eqviz.errors import EqvizError
 from eqviz.fields.derivatives import Order, gradient
 from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, Vector
-from eqviz.groups.group import Element
+from eqviz.fields.steerable import Steerable
+from eqviz.groups.group import Element, Group
 
 UNITS = {"rotation": "radian", "translation x": "pixel", "translation y": "pixel", "scale": "log scale"}
 """The transformations and the unit of their parameter t.
@@ -103,7 +104,8 @@ def fibre_generator(field: FieldType) -> npt.NDArray[np.float64] | None:
 
     and exp(a X) = P: trigonometric interpolation between the rotations of the group. On the Nyquist component
     (eigenvalue -1, k = N/2) a single real number would have to turn into its negative without passing through others:
-    X is 0 there, as the derivative of trigonometric interpolation is at its nodes.
+    X is 0 there, as the derivative of trigonometric interpolation is at its nodes. A steerable field of SO(2) or O(2)
+    has a generator of its own, and needs no interpolation.
     Source: Trefethen 2000, Spectral Methods in MATLAB, chapter 3.
     Raises EqvizError for a type whose fibre is not known.
 
@@ -111,15 +113,18 @@ def fibre_generator(field: FieldType) -> npt.NDArray[np.float64] | None:
     >>> fibre_generator(Regular(group("C4")))[0].round(12).tolist()  # (f[u-1] - f[u+1]) / 2
     [0.0, -0.5, 0.0, 0.5]
     """
-    if isinstance(field, Image | Invariant) or (isinstance(field, Regular | Vector) and field.group.rotations == 1):
+    if isinstance(field, Steerable) and field.group is None:
+        return None if field.still else field.fibre_generator
+    group = getattr(field, "group", None)
+    if isinstance(field, Image | Invariant) or (isinstance(group, Group) and group.rotations == 1):
         return None
-    if not isinstance(field, Regular | Vector):
+    if not isinstance(field, Regular | Vector | Steerable) or group is None:
         raise EqvizError(
             "field type", expected="image, invariant, regular(G) or a vector field, whose fibre is known",
             found=str(field), fix="leave the transformation `rotation` out for this layer",
         )  # fmt: skip
-    N = field.group.rotations
-    P = _fibre_matrix(field, field.group.elements[1])
+    N = group.rotations
+    P = _fibre_matrix(field, group.elements[1])
     frequencies = np.arange(1, (N + 1) // 2)
     X, power = np.zeros_like(P), np.eye(len(P))
     for r in range(N):
@@ -130,7 +135,9 @@ def fibre_generator(field: FieldType) -> npt.NDArray[np.float64] | None:
     return X
 
 
-def _fibre_matrix(field: Regular | Vector, element: Element) -> npt.NDArray[np.float64]:
+def _fibre_matrix(field: Regular | Vector | Steerable, element: Element) -> npt.NDArray[np.float64]:
+    if isinstance(field, Steerable):
+        return field.fibre_matrix(element)
     if isinstance(field, Vector):
         return np.asarray(field.matrices[field.group.index(element)])
     basis = torch.eye(field.group.order, dtype=torch.float64)[:, None]
