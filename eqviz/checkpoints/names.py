@@ -60,7 +60,7 @@ def match_names(
     ({'conv.weight': 'model.conv.weight'}, 'model.', ('criterion.weight',))
     """
     bare = {name: _unwrapped(name) for name in found}
-    kept = [name for name in found if not any(fnmatchcase(one, glob) for one in (name, bare[name]) for glob in ignore)]
+    kept = [name for name in found if not any(_is_meant(one, glob) for one in (name, bare[name]) for glob in ignore)]
     readings = [{name: name for name in kept}]
     if len({bare[name] for name in kept}) == len(kept) and any(bare[name] != name for name in kept):
         readings.append({name: bare[name] for name in kept})
@@ -96,6 +96,10 @@ def renamed(name: str, rename: Mapping[str, str]) -> str:
             new = rename[old]
             return f"{new}{rest}" if new else rest.lstrip(".")
     return name
+
+
+def _is_meant(name: str, glob: str) -> bool:
+    return name == glob or fnmatchcase(name, glob)  # brackets are in names too
 
 
 def _unwrapped(name: str) -> str:

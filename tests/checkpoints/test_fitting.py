@@ -106,6 +106,12 @@ def test_other_tensors_beside_the_network_are_not(state, wanted, refused):
     assert same(fitted(found, wanted, Reading(ignore=("head.*",))), state)
 
 
+@pytest.mark.parametrize("glob", ["model.old.*", "module.model.old.*", "*[[]4]*", "model.old.norm_[4].weight"])
+def test_globs_and_names_of_what_is_ignored(state, wanted, glob):
+    found = {**under("module.model.", state), "module.model.old.norm_[4].weight": torch.ones(2)}
+    assert same(fitted(found, wanted, Reading(ignore=("nothing", glob))), state)
+
+
 def test_a_counter_that_the_model_does_without(state):
     found = {**state, "bn1.num_batches_tracked": torch.tensor(9)}
     needed = {name: value for name, value in state.items() if name != "bn1.num_batches_tracked"}
