@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import struct
 import tarfile
@@ -75,3 +76,23 @@ def flipped(content, place):
     changed = bytearray(content)
     changed[index] ^= 0x10
     return bytes(changed)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def loop(path):
+    path.symlink_to(path.name)
+
+
+def dangling(path):
+    path.symlink_to("nowhere")
+
+
+NO_FILES = (pipe, device, loop, dangling, os.mkdir)
+"""Make what is no file where a file belongs."""

@@ -1,7 +1,6 @@
 """Checkpoints that are no checkpoints, are broken, declare more than they hold, or hold other things than weights."""
 
 import io
-import os
 import zipfile
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import nn
 from tests.bad_input.conftest import describe
 from tests.bad_input.crafting import (
     FORMATS,
+    NO_FILES,
     entry,
     flipped,
     in_legacy,
@@ -73,7 +73,8 @@ def archive_of_arrays():
         (b"%PDF-1.7\n", "a PDF"), (b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5"), (b"\x93NUMPY\x01\x00", "NumPy"),
         (b"GGUF\x03\x00\x00\x00" + bytes(40), "GGUF"), (bytes(200), "other bytes"), (b"PK\x05\x06" + bytes(18), "zip"),
         (archive_of_arrays(), "arrays of NumPy"), (zipped([("README.md", "hello")]), "data.pkl"),
-        (in_tar(b"\x80\x02}."), "tar archive"), (b"\xef\xbb\xbfnot weights", ""), (b"\x80\x04\x95" + bytes(9), "pickle"),
+        (in_tar(b"\x80\x02}."), "tar archive"), (b"\xef\xbb\xbfnot weights", ""), (b"\x80\x04\x95" + bytes(9),
+        "pickle"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -139,7 +140,8 @@ def test_archives_that_torch_does_not_write(spoil, tmp_path, content, found):
         tensors_file(b'{"__metadata__": {"a": 1}}'), tensors_file({}), b"\xff\xff\xff\x06\x00\x00\x00\x00{" + bytes(99),
         tensors_file(b'{"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}, "a": 3}'),
     ],
-    ids=["huge", "huge shape", "overlapping", "negative", "backwards", "negative shape", "dtype", "more bytes", "number",
+    ids=["huge", "huge shape", "overlapping", "negative", "backwards", "negative shape", "dtype", "more bytes",
+    "number",
          "list", "deep", "metadata", "nothing", "long header", "twice"],
 )  # fmt: skip
 def test_safetensors_that_lie(spoil, content):
@@ -227,7 +229,8 @@ def changed(name, make):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (changed("fc.bias", lambda bias: bias.long()), "fc.bias"), (changed("fc.bias", lambda bias: bias > 0), "fc.bias"),
+        (changed("fc.bias", lambda bias: bias.long()), "fc.bias"), (changed("fc.bias", lambda bias: bias > 0),
+        "fc.bias"),
         (changed("fc.bias", lambda bias: bias + 1j), "complex"),
         (changed("fc.bias", lambda bias: torch.quantize_per_tensor(bias, 0.1, 0, torch.qint8)), "quantised"),
         (changed("fc.weight", lambda weight: weight.to_sparse()), "sparse"),
@@ -258,7 +261,8 @@ def test_weights_that_are_no_weights(spoil, state, change, found):
         lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}, "loss": float("nan")},
         lambda state: state | {"fc.bias": torch.stack([state["fc.bias"]] * 4, 1)[:, 2]},
     ],
-    ids=["half", "bfloat16", "double", "parameters", "transposed", "shared", "averages", "wrapped", "lightning", "strided"],
+    ids=["half", "bfloat16", "double", "parameters", "transposed", "shared", "averages", "wrapped", "lightning",
+    "strided"],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["torch", "legacy"])
 def test_weights_that_people_have(works, folder, state, make, kind):
@@ -297,25 +301,7 @@ def test_torchscript_is_a_program(spoil):
     assert "TorchScript" in spoil(stream.getvalue())
 
 
-def pipe(path):
-    os.mkfifo(path)
-
-
-def device(path):
-    path.symlink_to("/dev/zero")
-
-
-def itself_again(path):
-    path.symlink_to(path.name)
-
-
-def dangling(path):
-    path.symlink_to("not-there.pt")
-
-
-@pytest.mark.parametrize(
-    "make", [pipe, device, itself_again, dangling, os.mkdir], ids=["pipe", "device", "loop", "dangling", "folder"]
-)
+@pytest.mark.parametrize("make", NO_FILES)
 def test_what_is_no_file(folder, refused, make):
     (folder / NET).unlink()
     make(folder / NET)
