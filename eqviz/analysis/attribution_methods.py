@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from eqviz.analysis.occlusion_windows import Windows
 from eqviz.errors import EqvizError
+from eqviz.fields.geometric_tensors import with_tensor
 from eqviz.fields.layer_calls import tensors_in
+from eqviz.fields.stated_types import gives_geometric
 
 Forward = Callable[[Tensor], Tensor]
 """From images (n, channel, height, width) to scores (n, class), or to one number an image, (n,)."""
@@ -119,8 +121,23 @@ def grad_cam(asked: Asked, layer: nn.Module) -> Float[Tensor, "image 1 ..."]:
 
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2.
     """
-    method = LayerGradCam(asked.forward, layer)
-    return _joined(method.attribute(images, target=targets) for images, targets in asked.parts())
+    with _tensors_of(layer) as source:
+        method = LayerGradCam(asked.forward, source)
+        return _joined(method.attribute(images, target=targets) for images, targets in asked.parts())
+
+
+@contextmanager
+def _tensors_of(layer: nn.Module) -> Iterator[nn.Module]:
+    """A module that gives out, as it is, the tensor that the layer does: captum takes no geometric tensors."""
+    if not gives_geometric(layer):
+        yield layer
+        return
+    tap = nn.Identity()
+    handle = layer.register_forward_hook(lambda module, inputs, output: with_tensor(output, tap(output.tensor)))
+    try:
+        yield tap
+    finally:
+        handle.remove()
 
 
 def _joined(parts: Iterator[Any]) -> Tensor:

@@ -27,6 +27,11 @@ def note_types(module: nn.Module, output: Any) -> None:
         _given_out.pop(module, None)
 
 
+def gives_geometric(module: nn.Module) -> bool:
+    """Whether what a module gave out last was a geometric tensor and nothing else."""
+    return list(_given_out.get(module, {})) == [""]
+
+
 def stated(name: str, module: nn.Module) -> FieldType | None:
     """The type of the output called `name` (a layer, with its place among several outputs) as the model states it.
 
