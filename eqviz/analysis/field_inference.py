@@ -22,7 +22,7 @@ from eqviz.capture.local_defect import LayerDefects, layer_defects
 from eqviz.capture.orbit_capture import image_batches
 from eqviz.errors import EqvizError
 from eqviz.fields.exactness import exact_by_fall
-from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, field_type
+from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, field_type, square_tokens
 from eqviz.fields.layer_calls import matches
 from eqviz.fields.stated_types import stated_if_readable
 from eqviz.groups.group import Group
@@ -71,7 +71,8 @@ def infer_fields(
     why           the reason in words
 
     Candidates are image (invariant for tensors without space) and regular(K) for every K that contains the group:
-    flattened or not, the axis counted either way round, before or after the channels. Candidates that act alike on a
+    flattened or not, the axis counted either way round, before or after the channels; and the tokens of a square grid,
+    without or with a class token. Candidates that act alike on a
     tensor count as the first of them. `.attrs`: `group`, `input_size` (a safe one near by, if the given one is not),
     `weights` (fresh, or given where some module cannot be reset). :func:`fields_from` makes of it what
     `eqviz.capture(fields=...)` takes.
@@ -141,7 +142,7 @@ def _distinct(shape: tuple[int, ...], group: Group) -> tuple[FieldType, ...]:
     """The candidates for a tensor of this shape that differ in how some element moves its entries."""
     entries = torch.arange(math.prod(shape)).reshape(shape)
     found: dict[tuple[tuple[int, ...], ...], FieldType] = {}
-    for field in _possible(len(shape), group):
+    for field in (*_possible(len(shape), group), *square_tokens(shape)):
         if field.fits(shape):
             moved = (field.act(entries, element).flatten() for element in group.elements)
             found.setdefault(tuple(tuple(part.tolist()) for part in moved), field)
@@ -213,7 +214,10 @@ def _asked(images_or_size: Any, channels: int) -> tuple[int, int, Tensor | None]
 
 
 def _safe_size(model: nn.Module, size: int, group: Group, channels: int, fields: Mapping[str, str | FieldType]) -> int:
-    """The nearest size at which all sampling grids fit; the given one where none is known."""
+    """The nearest size at which all sampling grids fit; the given one where none is known.
+
+    Sizes of less than half are no evidence: at one pixel every candidate fits.
+    """
     try:
         audit = examine(model, size, group, channels=channels, fields=fields)
     except EqvizError as error:
@@ -223,7 +227,11 @@ def _safe_size(model: nn.Module, size: int, group: Group, channels: int, fields:
     if audit.grid_exact:
         return size
     near = nearest_sizes(model, size, group, part="grid", channels=channels, fields=fields, reach=REACH)
-    return min((found for found in near if found is not None), key=lambda found: abs(found - size), default=size)
+    return min(
+        (found for found in near if found is not None and 2 * found > size),
+        key=lambda found: abs(found - size),
+        default=size,
+    )
 
 
 def _known(fields: Mapping[str, str | FieldType]) -> Callable[[str, nn.Module], FieldType | None]:

@@ -1,6 +1,5 @@
 """Which layers of a model are meant, and what each of them is."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
@@ -18,7 +17,7 @@ from torch.nn.modules.pooling import (
 
 from eqviz.capture.steerable_kinds import inner_parts, is_steerable_sequence, steerable_kind
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, counts_where_it_fits, declared, field_type
+from eqviz.fields.field_types import FieldType, counts_where_it_fits, declared, field_type, square_tokens
 from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
 from eqviz.fields.stated_types import stated
 
@@ -174,11 +173,9 @@ def _channels_last(module: nn.Module, shape: tuple[int, ...]) -> bool:
 
 def _likely(shape: tuple[int, ...]) -> str:
     """A field type that activations of this shape could have: tokens of a square grid, or a group axis."""
-    for first, ending in ((0, ""), (1, ", class token")):
-        side = math.isqrt(max(0, shape[1] - first)) if len(shape) == 3 else 0
-        if side > 1 and side * side + first == shape[1] and shape[1] != 4:  # four is more likely the order of C4
-            return f"tokens({side}, {side}{ending})"
-    return "image" if len(shape) == 4 else "regular(C4)"
+    tokens = square_tokens(shape) if len(shape) == 3 and shape[1] != 4 else ()  # four is more likely the order of C4
+    plain = "image" if len(shape) == 4 else "regular(C4)"
+    return tokens[0].name if tokens else plain
 
 
 def shape_in_words(shape: Sequence[int]) -> str:

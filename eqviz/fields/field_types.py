@@ -5,6 +5,7 @@ A field type is an immutable value with one method, `act`. A module declares the
 nothing more.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -202,7 +203,7 @@ class Tokens(FieldType):
 
     def act(self, features: Tensor, element: Element) -> Tensor:
         kept, patches = features[:, : self.first], features[:, self.first :]
-        maps = patches.transpose(1, 2).unflatten(2, (self.height, self.width))
+        maps = patches.transpose(1, 2).reshape(len(features), -1, self.height, self.width)
         return torch.cat([kept, act_on_maps(maps, element).flatten(2).transpose(1, 2)], 1)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -213,6 +214,18 @@ class Tokens(FieldType):
 
     def represents(self, element: Element) -> bool:
         return self.height == self.width or (element.on_grid and not element.transposes)
+
+
+def square_tokens(shape: tuple[int, ...]) -> tuple[Tokens, ...]:
+    """Types of tokens of a square grid, without or with a class token, that activations of this shape could have.
+
+    >>> [str(field) for field in square_tokens((2, 197, 8))], square_tokens((2, 48, 8))
+    (['tokens(14, 14, class token)'], ())
+    """
+    if len(shape) != 3:
+        return ()
+    sides = {first: math.isqrt(max(0, shape[1] - first)) for first in (0, 1)}
+    return tuple(Tokens(side, side, first) for first, side in sides.items() if side > 1 and side**2 + first == shape[1])
 
 
 def field_type(name: str | FieldType) -> FieldType:

@@ -337,3 +337,25 @@ def test_margins():
     assert table["margin"].eq(math.inf).all()
     assert table["defect"].eq(0).all()
     assert table["next_field"].str.startswith("regular(C4, flattened").all()
+
+
+class Patches(nn.Module):
+    """A class token and one token a pixel, which a linear layer reads one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.linear = nn.Identity(), nn.Linear(1, 3)
+
+    def forward(self, images):
+        patches = images.flatten(2).transpose(1, 2)
+        tokens = self.tokens(torch.cat([patches.mean(1, keepdim=True), patches], 1))
+        return self.linear(tokens)[:, 0]
+
+
+def test_tokens_of_a_square_grid_are_found_by_evidence():
+    table = infer_fields(Patches(), 5, "C4", channels=1)
+    assert table.attrs["input_size"] == 5
+    tokens = "tokens(5, 5, class token)"
+    assert dict(zip(table["layer"], table["field"], strict=True)) == {
+        "tokens": tokens, "linear": tokens, "(output)": "invariant",
+    }  # fmt: skip
