@@ -1,6 +1,8 @@
 import pytest
+import torch
 
 from eqviz.errors import EqvizError
+from tests.checkpoints.networks import Net, weights
 
 
 @pytest.fixture
@@ -16,3 +18,14 @@ def refused():
         return message
 
     return call
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    with torch.device("meta"):
+        return Net().state_dict()
+
+
+@pytest.fixture(scope="module")
+def state():
+    return weights()
