@@ -6,7 +6,8 @@ exact derivative, for the price of about two more forward passes.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eqviz.capture.field_following import FieldFollower, FollowedCall, changed
 from eqviz.capture.hooks import watching
@@ -88,7 +90,7 @@ def run_duals(
     done = 0
     copies = len(ORDERS) * len(transformations)
     names = list(dict.fromkeys([*select_layers(model, "*"), *selected]))
-    with watching(model, {}, _ignore):
+    with watching(model, {}, _ignore), _plain_attention():
         for batch in image_batches(images, max(1, batch_size // copies)):
             x = batch.to(device, dtype)
             x = x * smooth_disc(*x.shape[-2:]).to(x) if fade else x
@@ -98,6 +100,18 @@ def run_duals(
             if progress is not None:
                 progress(done)
     require_ran(globs, selected, ran)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention in single steps while this lasts: torch's fused ones have no forward-mode derivative."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _ignore(*_: object) -> None:

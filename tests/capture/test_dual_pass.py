@@ -155,3 +155,26 @@ def test_the_window_is_one_inside_and_zero_at_the_corners():
     assert torch.equal(window, window.flip(0))
     assert torch.equal(window, window.flip(1))
     assert (window[6, 8:].diff() <= 0).all()
+
+
+class Attending(nn.Module):
+    """Attention over the pixels, of torch's own layer, whose fused kernels have no derivative."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(2, 1, batch_first=True)
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT
+        return self.attention(tokens, tokens, tokens)[0].mean(1)
+
+
+def test_attention_has_a_derivative_and_the_fast_path_is_as_before():
+    model, images = Attending().double(), torch.randn(2, 2, 4, 4).double()
+    before = torch.backends.mha.get_fastpath_enabled()
+    ((_, output),) = duals(model, images)["(output)", 0]
+    assert torch.backends.mha.get_fastpath_enabled() is before
+    D = torch.tensor(derivative_matrix(4, 4))
+    step = 1e-5  # central differences in float64: an error of about step^2
+    shifted = [model(images + sign * step * -(images @ D.T)) for sign in (1, -1)]
+    torch.testing.assert_close(output.moved[0, 0], (shifted[0] - shifted[1]) / (2 * step), rtol=1e-6, atol=1e-9)
