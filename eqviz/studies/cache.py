@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pooch
 import pyarrow as pa
+from pyarrow import parquet
 
 from eqviz.errors import EqvizError
 from eqviz.studies.atomic import replacing
@@ -72,7 +73,7 @@ class Cache:
     def read_text(self, kind: str, key: str) -> str | None:
         """A JSON measurement, or None."""
         try:
-            return self.path(kind, key, "json").read_text(encoding="utf-8")
+            return self._content(kind, key, "json").decode()
         except (OSError, UnicodeDecodeError):
             return None
 
@@ -84,7 +85,9 @@ class Cache:
     def read_table(self, kind: str, key: str) -> pd.DataFrame | None:
         """A table, or None."""
         try:
-            content = io.BytesIO(self.path(kind, key, "parquet").read_bytes())  # pandas would read a folder as no rows
+            content = io.BytesIO(self._content(kind, key, "parquet"))  # pandas would read a folder as no rows
+            if any(pa.types.is_binary(kind) for kind in parquet.read_schema(content).types):
+                return None  # eqviz writes text and numbers, and takes no other bytes for text
             return pd.read_parquet(content, page_checksum_verification=True)
         except (OSError, ValueError, pa.ArrowException):
             return None
@@ -93,6 +96,13 @@ class Cache:
         """Keep a table."""
         with self._replacing(kind, key, "parquet") as beside:
             table.to_parquet(beside, index=False, write_page_checksum=True)
+
+    def _content(self, kind: str, key: str, suffix: str) -> bytes:
+        """The bytes of a file; raises OSError where there is none, a pipe or device among them, which may never end."""
+        path = self.path(kind, key, suffix)
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        return path.read_bytes()
 
     @contextmanager
     def _replacing(self, kind: str, key: str, suffix: str) -> Iterator[Path]:
