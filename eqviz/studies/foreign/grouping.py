@@ -1,14 +1,13 @@
 """Checkpoints in groups, each of one network and one pattern of names, as few as explain the files."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from eqviz.errors import EqvizError
-from eqviz.studies.foreign.described_runs import stem
 from eqviz.studies.foreign.looking import Look, Looker
-from eqviz.studies.foreign.naming import SPECIAL, Name, read_name, words
+from eqviz.studies.foreign.merging import Group, merged
+from eqviz.studies.foreign.naming import Name, read_name
 from eqviz.studies.foreign.patterns import NUMBERS, FilePattern
 from eqviz.studies.foreign.placeholders import choose
 
@@ -21,25 +20,8 @@ _MANY, _SAMPLE, _EACH, _ALONE = 24, 5, 40, 30
 how many are opened of a pattern whose files differ within; how many are described one by one where no pattern tells
 them apart."""
 
-_SEPARATORS = re.compile(r"([-_/.=+ ]+)")
-_DATA_WORDS = frozenset({"mnist", "cifar", "imagenet", "pcam", "flowers", "digits", "fashion", "fmnist", "svhn"})
-
-
-@dataclass(frozen=True)
-class Group:
-    """Files of one network that one pattern matches, and no other file.
-
-    `look` is what one of them says; `values` are seed, epoch and size where they stand in the names but not in a
-    placeholder; `guesses` what in the pattern is no more than a guess.
-    """
-
-    pattern: FilePattern
-    files: tuple[str, ...]
-    look: Look
-    values: Mapping[str, str] = field(default_factory=dict)
-    guesses: tuple[str, ...] = ()
-    special: tuple[str, ...] = ()
-
+_NOT_OPENED = "not opened"
+_TOO_MANY = f"{_NOT_OPENED}: too many different networks of like names"
 
 LeftOut = dict[str, str]
 """Files that no group has, and why."""
@@ -63,10 +45,11 @@ def group_files(paths: Sequence[str], looker: Looker) -> tuple[tuple[Group, ...]
     for names in bundles[:_MOST_OPENED]:
         groups += _groups(names, looker, left_out)
     for names in bundles[_MOST_OPENED:]:
-        left_out |= dict.fromkeys(_paths(names), f"not opened: names of more than {_MOST_OPENED} kinds")
+        left_out |= dict.fromkeys(_paths(names), f"{_NOT_OPENED}: names of more than {_MOST_OPENED} kinds")
     left_out |= {path: why for path, why in looker.failed.items() if path not in left_out}
     readable = [path for path in paths if path not in left_out]
-    groups = sorted(_disjoint(_merged(groups, readable), readable, left_out), key=lambda group: group.files[0])
+    groups = _disjoint(merged(groups, readable), readable, left_out)
+    groups = sorted(_with_unopened(groups, left_out), key=lambda group: group.files[0])
     for group in groups[MOST_GROUPS:]:
         left_out |= dict.fromkeys(group.files, f"of more than {MOST_GROUPS} patterns")
     return tuple(groups[:MOST_GROUPS]), left_out
@@ -149,7 +132,7 @@ def _by_network(
         found[kinds.pop()] = [name for name in names if name.path not in looker.failed]
     if len(kinds) <= 1:
         unread = [name.path for name in names if not kinds and not found and name.path not in looker.failed]
-        left_out |= dict.fromkeys(unread, "not opened: others of such names cannot be read")
+        left_out |= dict.fromkeys(unread, f"{_NOT_OPENED}: others of such names cannot be read")
         return found
     for bundle in ordered[: _MANY * _EACH]:
         ends = {look.architecture for look in _ends(bundle, looker)}
@@ -160,9 +143,9 @@ def _by_network(
                 look = looker.look(name.path)
                 if look is not None:
                     found[look.architecture].append(name)
-            left_out |= dict.fromkeys(_paths(bundle[_EACH:]), "not opened: too many different networks of like names")
+            left_out |= dict.fromkeys(_paths(bundle[_EACH:]), _TOO_MANY)
     rest = [name.path for bundle in ordered[_MANY * _EACH :] for name in bundle]
-    left_out |= dict.fromkeys(rest, "not opened: too many different networks of like names")
+    left_out |= dict.fromkeys(rest, _TOO_MANY)
     return found
 
 
@@ -189,55 +172,6 @@ def _telling(networks: Sequence[Sequence[Name]]) -> int | None:
     return min(fit)[1] if fit else None
 
 
-def _merged(groups: Sequence[Group], paths: Sequence[str]) -> list[Group]:
-    """Groups of one network whose patterns differ in one word become one, with that word as its {label}."""
-    left = list(groups)
-    buckets: dict[object, list[Group]] = defaultdict(list)
-    for group in groups:
-        for place, parts in _with_a_hole(group):
-            buckets[group.look.architecture, place, parts].append(group)
-    for (_, place, parts), alike in sorted(buckets.items(), key=lambda item: -len(item[1])):  # type: ignore[misc]
-        members = [group for group in alike if id(group) in {*map(id, left)}]
-        if len(members) < 2:
-            continue
-        text = "".join((*parts[:place], "{label}", *parts[place + 1 :]))
-        merged = _as_one(text, members, paths)
-        if merged is not None:
-            left = [group for group in left if not any(group is member for member in members)] + [merged]
-    return left
-
-
-def _with_a_hole(group: Group) -> Iterable[tuple[int, tuple[str, ...]]]:
-    """The pieces of a pattern with one word taken out, for each word that may be a label, and its place."""
-    if group.special or group.values or "label" in group.pattern.names:
-        return
-    body = stem(group.pattern.text)
-    pieces = (*_SEPARATORS.split(body), group.pattern.text[len(body) :])
-    for place in range(0, len(pieces) - 1, 2):
-        word = pieces[place]
-        known = SPECIAL | _DATA_WORDS
-        if word and not re.search(r"[{}*]", word) and not any(part in known for part in words(word)):
-            yield place, (*pieces[:place], "", *pieces[place + 1 :])
-
-
-def _as_one(text: str, members: Sequence[Group], paths: Sequence[str]) -> Group | None:
-    """The group of all members, if this pattern matches their files and no other, and says the same of them."""
-    try:
-        pattern = FilePattern(text)
-    except EqvizError:
-        return None
-    files = tuple(path for group in members for path in group.files)
-    if {path for path in paths if pattern.match(path) is not None} - {*files}:
-        return None
-    for group in members:
-        for path in group.files:
-            ours, theirs = pattern.match(path), group.pattern.match(path) or {}
-            if ours is None or any(ours[name] != value for name, value in theirs.items()):
-                return None
-    guesses = tuple(dict.fromkeys(guess for group in members for guess in group.guesses))
-    return replace(members[0], pattern=pattern, files=tuple(sorted(files)), guesses=guesses)
-
-
 def _disjoint(groups: Sequence[Group], paths: Sequence[str], left_out: LeftOut) -> list[Group]:
     """The groups, those by the single file whose patterns match files of other groups too."""
     found: list[Group] = []
@@ -248,6 +182,16 @@ def _disjoint(groups: Sequence[Group], paths: Sequence[str], left_out: LeftOut) 
             found.append(group)
         else:
             found += _alone([read_name(path) for path in group.files], group.look, left_out)
+    return found
+
+
+def _with_unopened(groups: Sequence[Group], left_out: LeftOut) -> list[Group]:
+    """The groups, with files that were not opened but that their patterns match."""
+    unopened = [path for path, why in left_out.items() if why.startswith(_NOT_OPENED)]
+    found = []
+    for group in groups:
+        more = [path for path in _reach(group, unopened) if left_out.pop(path, None)]
+        found.append(replace(group, files=tuple(sorted((*group.files, *more)))) if more else group)
     return found
 
 

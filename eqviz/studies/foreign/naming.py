@@ -27,6 +27,9 @@ SMALLEST_SIZE, LARGEST_SIZE = 6, 1024
 """Pixels that a number in a name is believed to mean."""
 
 _NUMBER = re.compile(r"[0-9]+\.[0-9]+(?![0-9])|[0-9]+x[0-9]+(?![0-9])|[0-9]+")
+_HASH = re.compile(r"(?<![A-Za-z0-9])(?=[0-9-]*[a-f])(?=[a-f-]*[0-9])[0-9a-f]{7,}(?:-[0-9a-f]{4,})*(?![A-Za-z0-9])")
+"""Names that programs make up, in which digits are no numbers."""
+
 _WORD_BEFORE = re.compile(r"([A-Za-z]+)[-_=. ]{0,2}$")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+$|[A-Z]+$")
 _PIXELS = re.compile(r"[-_ ]?(?:px|pix|pixels?)(?![A-Za-z])", re.IGNORECASE)
@@ -89,7 +92,10 @@ def read_name(path: str) -> Name:
     texts: list[str] = []
     numbers: list[Number] = []
     start = 0
+    hashes = [found.span() for found in _HASH.finditer(path)]
     for found in _NUMBER.finditer(path):
+        if any(first <= found.start() < last for first, last in hashes):
+            continue
         before = path[start : found.start()]
         number = _number(found.group(), before, path[found.end() :], bool(numbers))
         if not number.word and numbers and "/" not in before:

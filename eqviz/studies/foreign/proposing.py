@@ -13,8 +13,9 @@ from eqviz.errors import EqvizError
 from eqviz.studies.finding import DEPTH, records
 from eqviz.studies.foreign.circumstances import KNOWN
 from eqviz.studies.foreign.described_runs import checkpoint_files, stem
-from eqviz.studies.foreign.grouping import Group, group_files
+from eqviz.studies.foreign.grouping import group_files
 from eqviz.studies.foreign.looking import Looker, printable
+from eqviz.studies.foreign.merging import Group
 from eqviz.studies.foreign.naming import UNTRAINED, words
 from eqviz.studies.foreign.networks import Found, Given, NotFound, constructor_of, find_network
 from eqviz.studies.foreign.placeholders import SEED_KEYS
@@ -41,7 +42,8 @@ def propose(folder: str | Path, asked: Asked | None = None, tell: Callable[[str]
     groups, left_out = group_files(paths, looker)
     if not groups:
         raise _nothing(root, paths, left_out)
-    tables = [_table(group, looker, asked) for group in groups]
+    networks: dict[object, Found | NotFound] = {}
+    tables = [_table(group, looker, asked, networks) for group in groups]
     return Proposal(root, tuple(_told_apart(tables, groups)), dict(sorted(left_out.items())))
 
 
@@ -59,10 +61,16 @@ def _nothing(root: Path, paths: Sequence[str], left_out: Mapping[str, str]) -> E
     )  # fmt: skip
 
 
-def _table(group: Group, looker: Looker, asked: Asked) -> Table:
+def _table(group: Group, looker: Looker, asked: Asked, networks: dict[object, Found | NotFound]) -> Table:
+    """The table of a group; `networks` are those found so far, by what they were found by."""
     size = None if asked.input_size is None else asked.input_size[0]
     checkpoint = looker.checkpoint(group.look.path)
-    found = find_network(checkpoint, group.look, Given(asked.model, asked.constructor, asked.arguments, size))
+    said = {key: value for key, value in group.look.hyperparameters.items() if key not in SEED_KEYS}
+    key = (group.look.architecture, tuple(checkpoint.states), repr(said))
+    if key not in networks:
+        given = Given(asked.model, asked.constructor, asked.arguments, size)
+        networks[key] = find_network(checkpoint, group.look, given)
+    found = networks[key]
     around = surroundings_of(group, found.network if isinstance(found, Found) else None, asked)
     entries = (
         Entry("files", group.pattern.text, f"{len(group.files)} files" if len(group.files) > 1 else ""),

@@ -13,8 +13,8 @@ from eqviz.fields.geometric_tensors import is_steerable_module
 from eqviz.groups.group import group as named_group
 from eqviz.studies.adapters import Adapter
 from eqviz.studies.foreign.circumstances import KNOWN, USUAL_SIZES, Because, Size, data_of, normalisation_of, said_size
-from eqviz.studies.foreign.grouping import Group
 from eqviz.studies.foreign.looking import Look
+from eqviz.studies.foreign.merging import Group
 from eqviz.studies.foreign.naming import read_name
 from eqviz.studies.foreign.networks import first_channels, last_classes
 from eqviz.studies.foreign.proposals import Asked, Entry
