@@ -23,6 +23,8 @@ MEAN_OF_36 = "mean of 36 angles"
 _ANGLES = frozenset(float(angle) for angle in range(0, 360, 10))
 _ANGLE = re.compile(r"(\d{1,3}(?:\.\d+)?)°")
 _SIZE = re.compile(r"\d{1,5}(x\d{1,5})?")
+_SHOWN = 40
+"""Characters of a wrong value that an error shows."""
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
@@ -138,18 +140,19 @@ def _wrong(values: Sequence[str]) -> tuple[str, str] | None:
     angle = _ANGLE.fullmatch(row["metric"])
     usual = angle is not None and float(angle[1]) < 360 and f"{float(angle[1]):g}°" == row["metric"]
     if row["metric"] != MEAN_OF_36 and not usual:
-        return f"an angle such as 90°, or {MEAN_OF_36}", f"metric {row['metric']!r}"
+        return f"an angle such as 90°, or {MEAN_OF_36}", f"metric {row['metric'][:_SHOWN]!r}"
     if not _SIZE.fullmatch(row["input_size"]):
-        return "an input size such as 28 or 28x32", repr(row["input_size"])
-    if not row["n_seeds"].isdecimal() or not 2 <= int(row["n_seeds"]) <= 10**6:
-        return "n_seeds, a whole number of at least 2", repr(row["n_seeds"])
+        return "an input size such as 28 or 28x32", repr(row["input_size"][:_SHOWN])
+    seeds = row["n_seeds"]
+    if not seeds.isdecimal() or len(seeds) > 7 or not 2 <= int(seeds) <= 10**6:
+        return "n_seeds, a whole number of at least 2", repr(seeds[:_SHOWN])
     for name in ("mean", "std"):
         try:
             possible = 0 <= float(row[name]) <= 1
         except ValueError:
             possible = False
         if not possible:
-            return f"{name}, a fraction from 0 to 1", repr(row[name])
+            return f"{name}, a fraction from 0 to 1", repr(row[name][:_SHOWN])
     return None
 
 

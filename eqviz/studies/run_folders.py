@@ -183,9 +183,13 @@ class Run:
             )  # fmt: skip
         path = self.folder / METRICS
         try:
+            if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+                raise ValueError("no file")
             table = pd.read_csv(path, dtype={"epoch": int, **dict.fromkeys(METRIC_COLUMNS[1:], float)})
+            if not isinstance(table.index, pd.RangeIndex):
+                raise ValueError("more values than columns")
             return table.loc[:, list(METRIC_COLUMNS)]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, OverflowError) as error:
             found = "no such file" if isinstance(error, FileNotFoundError) else str(error).split("\n")[0][:200]
             raise EqvizError(
                 str(path), expected=f"columns {', '.join(METRIC_COLUMNS)}", found=found, fix="train the run again"

@@ -1,7 +1,5 @@
 """Writing a run folder while training, and reading back where an interrupted run stands."""
 
-import pickle
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from eqviz.checkpoints.file_kinds import kind_of
+from eqviz.checkpoints.torch_files import load_torch
 from eqviz.errors import EqvizError
 from eqviz.studies.atomic import replacing
 from eqviz.studies.batches import TrainingData
@@ -187,13 +187,9 @@ class RunWriter:
 def read_state(path: Path) -> dict[str, Any]:
     """The state of an interrupted run, on the CPU; read as numbers only. Raises EqvizError for any other file."""
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Detected pickle protocol", UserWarning
-            )  # what follows is an error anyway
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise _broken_state(path, str(error).split("\n")[0][:120] or "a broken file") from None
+        state = load_torch(path, *kind_of(path))
+    except EqvizError as error:
+        raise _broken_state(path, error.found) from None
     if not isinstance(state, dict) or set(state) != _STATE_KEYS:
         raise _broken_state(path, "something else")
     return state
