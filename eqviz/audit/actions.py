@@ -136,6 +136,8 @@ def _reversed(index: Action, size: int, reverse: bool) -> Action:
 def invariant(values: Floats, moved: Floats) -> Match:
     """Whether numbers are the same after they were moved: exactly, but for rounding, or not at all."""
     other = values != moved
+    if not (np.isfinite(values[other]).all() and np.isfinite(moved[other]).all()):
+        return "no"
     own = np.maximum(np.abs(values[other]), np.abs(moved[other]))
     finite = np.abs(values[np.isfinite(values)])
     least = 0.01 * float(finite.max(initial=0.0))  # numbers near 0 carry the rounding of those they are sums of

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from eqviz.audit.auditing import Audit, Operation
+from eqviz.audit.rules.effects import VARYING
 from eqviz.audit.rules.linear import FREE
-from eqviz.audit.rules.pointwise import VARYING
 from eqviz.groups.subsampling import fits
 
 Size = tuple[int, int]

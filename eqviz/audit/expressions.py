@@ -19,6 +19,9 @@ from eqviz.groups.subsampling import OUTSIDE
 
 Weights = Sequence[tuple[int, Fraction]]
 
+LAID_OUT = -1
+"""Stands for the operation where windows are only laid out: no weights tell one layout from another."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -97,6 +100,24 @@ class Expressions:
                 yield self.of(("taps", operation, tuple(sorted(parts))))
 
         return self._both(("taps", operation, reads.tobytes(), reads.shape, even), line, make)
+
+    def spread(self, line: Line, factor: int, operation: int, *, laid_out: bool = False) -> Line:
+        """Every position laid out as `factor` positions.
+
+        With `laid_out` these are the positions of windows: of one that nothing was done to they are what it read.
+        """
+        if factor == 1:
+            return line
+        last = factor - 1
+
+        def of(tap: int, number: int) -> int:
+            key = self._keys[number]
+            if laid_out and isinstance(key, tuple) and key[:2] == ("taps", LAID_OUT):
+                return next((inner for place, inner in key[2] if place == tap), self.zero)
+            return self.of(("spread", operation, tap, number))
+
+        plain = tuple(of(tap, n) for n in line.plain for tap in range(factor))
+        return Line(plain, tuple(of(last - tap, n) for n in line.mirrored for tap in range(factor)))
 
     def maximum(self, line: Line, groups: Sequence[Sequence[int]], stage: int) -> Line:
         """The maximum over a set of positions, for every output position."""

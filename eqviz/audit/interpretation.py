@@ -151,6 +151,15 @@ class Interpretation:
         found = restrict(full, [part.size for part in parts], chosen)
         return None if found is None else found[0]
 
+    def fibre_action(self, value: Value, g: int, dims: Iterable[int]) -> Action | None:
+        """The same for channels and group axis alone, whatever the taps of windows do."""
+        numbers = [number for number, dim in enumerate(value.dims) for atom in dim if atom.kind == "fibre"]
+        chosen, wanted = [], set(dims)
+        for place, number in enumerate(numbers):
+            chosen += [place] if number in wanted else []
+        found = restrict(value.actions[g], [atom.size for atom in value.fibre_atoms], chosen)
+        return None if found is None else found[0]
+
     def positions(self, value: Value, dims: Iterable[int]) -> list[int]:
         """Which of the atoms of the fibre lie in some dimensions."""
         wanted, found, place = set(dims), [], 0
@@ -277,6 +286,8 @@ class Interpretation:
             tuple(dims), total, local, dict(fibre.actions), chain, stage or ("", self.serial),
             value.origin if selects else self.serial, value.grid_lost | grid_lost, value.fibre_lost | fibre.lost,
             value.fibre_unknown | fibre.unknown, value.grid_unknown, value.guessed | fibre.guessed,
+            first=value.first if any(atom.kind == "tokens" for atom in atoms(dims)) else 0,
+            keys=value.keys if any(atom.kind == "keys" for atom in atoms(dims)) else None,
         )  # fmt: skip
 
     def unknown(self, op: str, sources: Sequence[Value], shapes: Iterable[Sequence[int]], why: str) -> list[Value]:
@@ -295,7 +306,17 @@ class Interpretation:
         self._in_call[layer] += 1
         lost = frozenset().union(*(value.grid_lost for value in sources)) if sources else NONE
         broken = frozenset().union(*(value.fibre_lost for value in sources)) if sources else NONE
-        return [self.opaque(shape).but(grid_lost=lost, fibre_lost=broken) for shape in shapes]
+        return [self._guess(sources, shape).but(grid_lost=lost, fibre_lost=broken) for shape in shapes]
+
+    def _guess(self, sources: Sequence[Value], shape: Sequence[int]) -> Value:
+        """A tensor of which nothing is known, laid out as the first source if it has the same shape."""
+        found = self.opaque(shape)
+        source = sources[0] if sources else None
+        if source is None or source.shape != tuple(shape) or source.keys is not None:
+            return found
+        height, width = source.total.size
+        space = Space(self.expressions.fresh(height), self.expressions.fresh(width))
+        return found.but(dims=source.dims, total=space, local=space, actions=source.actions, first=source.first)
 
 
 def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> Action | None:

@@ -2,14 +2,15 @@
 
 Every dimension is a row-major product of atoms, so that views which merge and split dimensions can be followed. An atom
 is a stretch of the batch, all rows, all columns, part of the fibre (channels, group axis), or the taps of windows that
-were laid out as a dimension of their own. Atoms of size 1 are left out.
+were laid out as a dimension of their own. Tokens are the places of a map, row by row, with others beside them that have
+no place (class tokens); keys are the places that attention weights are for. Atoms of size 1 are left out.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-Kind = Literal["batch", "rows", "columns", "fibre", "row taps", "column taps"]
+Kind = Literal["batch", "rows", "columns", "fibre", "row taps", "column taps", "tokens", "keys"]
 SPACE: tuple[Kind, ...] = ("rows", "columns")
 FIBRE: tuple[Kind, ...] = ("fibre", "row taps", "column taps")
 
@@ -58,6 +59,12 @@ def find(dims: Sequence[Dimension], kind: Kind) -> int | None:
     return next((place for place, dim in enumerate(dims) if kind in kinds(dim)), None)
 
 
+_CUT = {
+    "row taps": "the taps of a window", "column taps": "the taps of a window",
+    "tokens": "tokens, of which not all have a place in space", "keys": "attention weights",
+}  # fmt: skip
+
+
 class Split(NamedTuple):
     """Rows or columns cut into blocks of `taps` by a view."""
 
@@ -92,8 +99,8 @@ def viewed(dims: Sequence[Dimension], shape: Sequence[int]) -> tuple[tuple[Dimen
                     splits.append(Split(atom.kind, inner))
                     left.append(Atom("row taps" if atom.kind == "rows" else "column taps", inner))
                     parts.append(Atom(atom.kind, wanted))
-                elif atom.kind in ("row taps", "column taps"):
-                    raise CannotFollow("a view that cuts the taps of a window")
+                elif atom.kind in ("row taps", "column taps", "tokens", "keys"):
+                    raise CannotFollow(f"a view that cuts {_CUT[atom.kind]}")
                 else:
                     left.append(Atom(atom.kind, inner))
                     parts.append(Atom(atom.kind, wanted))

@@ -148,16 +148,22 @@ def _outputs(watcher: Watcher, result: Any) -> tuple[tuple[Snapshot, ...], tuple
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Torch logs what operations raise on shapes, where it becomes one line here, and warns of what is audited."""
+    """Torch logs what operations raise on shapes, where it becomes one line here, and warns of what is audited.
+
+    Its transformers run as the operations that they are made of, not as one operation that hides them.
+    """
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before = logger.disabled
     logger.disabled = True
+    whole = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.disabled = before
+        torch.backends.mha.set_fastpath_enabled(whole)
 
 
 @contextmanager

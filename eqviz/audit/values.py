@@ -25,6 +25,18 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """What attention weights are for: the places that the keys had, and their rows and columns, total and local.
+
+    `first` as in a value.
+    """
+
+    atoms: Dimension
+    first: int
+    spaces: tuple[Space, Space]
+
+
+@dataclass(frozen=True)
 class Value:
     """What is known of a tensor.
 
@@ -40,6 +52,8 @@ class Value:
     grid_unknown   whether an operation before is one that is not known
     alike          for each entry of the fibre a number, the same for entries that were made by repeating one; None if
                    there are none of these
+    first          how many tokens without a place come before the others
+    keys           what the keys of attention weights are
     guessed        elements of which the action on the fibre is not known: what `actions` says of them is a guess
     """
 
@@ -56,6 +70,8 @@ class Value:
     grid_unknown: bool = False
     guessed: Elements = NONE
     alike: Action | None = None
+    first: int = 0
+    keys: Keys | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,6 +98,11 @@ class Value:
     def has_taps(self) -> bool:
         """Whether windows are laid out in dimensions of their own."""
         return len(self.fibre_kinds) > len(self.fibre_atoms)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether there are tokens without a place beside those of a map."""
+        return any(atom.kind == "tokens" for atom in atoms(self.dims))
 
     @property
     def exchanged(self) -> bool:

@@ -289,6 +289,8 @@ class FunctionWatcher(TorchFunctionMode):
             return func(*args, **keywords)
         named = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | keywords
         trace = self._watcher.interpretation
+        if named.get("mode") == "circular":
+            self._watcher.written_before(named["input"])
         if named.get("mode") != "circular" or not trace.known(named["input"]):
             return func(*args, **keywords)
         self._watcher.paused = True

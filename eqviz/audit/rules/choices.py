@@ -43,9 +43,32 @@ def choose(trace: Interpretation, value: Value, place: int, positions: Sequence[
         return value.but(dims=dims, origin=trace.new_origin())
     if not dim:  # a dimension of size 1, repeated
         raise CannotFollow("a dimension repeated by choosing from it")
-    if not only(dim, "fibre") or value.has_taps:
+    if only(dim, "tokens"):
+        return _of_tokens(trace, value, place, list(positions))
+    if not only(dim, "fibre"):
         raise CannotFollow("a choice across space and fibre")
     return _entries(trace, value, place, positions, op)
+
+
+def _of_tokens(trace: Interpretation, value: Value, place: int, positions: Sequence[int]) -> Value:
+    """All tokens that have a place, or some that have none."""
+    height, width = value.total.size
+    end = value.first + height * width
+    if list(positions) == list(range(value.first, end)):
+        trace.chosen.append(f"{trace.serial} the places")
+        dims = replaced(value.dims, place, (*dimension("rows", height), *dimension("columns", width)))
+        return value.but(dims=dims, first=0)
+    if any(value.first <= position < end for position in positions):
+        raise CannotFollow("some tokens of the image are chosen and others are not")
+    trace.chosen.append(f"{trace.serial} {[p if p < end else p - end for p in positions]} of the class tokens")
+    gathered, operation = trace.expressions.gathered, trace.serial
+    found = trace.apply(
+        value, "class token", on_axes(lambda line, _: gathered(line, ("class token", operation))),
+        dims=replaced(value.dims, place, ()),
+    ).but(first=0)  # fmt: skip
+    if len(positions) == 1:
+        return found
+    raise CannotFollow("several class tokens chosen at once")
 
 
 def _cut(positions: Sequence[int], count: int) -> str:

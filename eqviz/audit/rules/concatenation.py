@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eqviz.audit.expressions import Line
-from eqviz.audit.interpretation import Interpretation, replaced
-from eqviz.audit.layout import CannotFollow, dimension, extent, only
+from eqviz.audit.interpretation import Interpretation, Verdict, replaced
+from eqviz.audit.layout import CannotFollow, Dimension, dimension, extent, kinds, only
 from eqviz.audit.rules.choices import choose
-from eqviz.audit.rules.joins import side_by_side
+from eqviz.audit.rules.effects import UNEQUAL, Effect
+from eqviz.audit.rules.joins import joined, side_by_side
 from eqviz.audit.rules.linear import has_values
 from eqviz.audit.rules.pads import axis_of, more_channels
 from eqviz.audit.rules.pointwise import with_constants
-from eqviz.audit.values import Space, Value, Window
+from eqviz.audit.values import NONE, Elements, Space, Value, Window
 
 Arguments = Mapping[str, Any]
 Part = Value | Tensor
@@ -52,6 +54,8 @@ def _parts(trace: Interpretation, tensors: Sequence[Tensor]) -> list[Part]:
 def assembled(trace: Interpretation, parts: Sequence[Part], place: int, op: str) -> Value:
     """Parts side by side along one dimension, in this order."""
     values = [part for part in parts if isinstance(part, Value)]
+    if any(kinds(value.dims[place]) in ({"rows", "columns"}, {"tokens"}) for value in values):
+        return beside_tokens(trace, parts, place)
     if len(values) == len(parts):
         return side_by_side(trace, values, place)
     constants = [part for part in parts if isinstance(part, Tensor)]
@@ -77,6 +81,51 @@ def _beside_channels(trace: Interpretation, parts: Sequence[Part], place: int, o
     nothing = numbers.new_zeros(1).expand([own if at == place else n for at, n in enumerate(numbers.shape)])
     value = with_constants(trace, value, [torch.cat([nothing, numbers], place)], op, made_of=constants)
     return in_order(trace, value, parts, place)
+
+
+def beside_tokens(trace: Interpretation, parts: Sequence[Part], place: int) -> Value:
+    """Tokens without a place beside those of a map, such as class tokens."""
+    counts = [not isinstance(part, Value) or not _counts_places(part.dims[place]) for part in parts]
+    if sum(not count for count in counts) != 1:
+        raise CannotFollow("the tokens of several maps side by side are not followed")
+    where = counts.index(False)
+    tokens = parts[where]
+    if not isinstance(tokens, Value):
+        raise CannotFollow(NOT_KNOWN)
+    dim = tokens.dims[place]
+    if [atom.kind for atom in dim] not in (["rows", "columns"], ["tokens"]) or tokens.keys is not None:
+        raise CannotFollow("tokens beside those of a map that are not in the order of its rows")
+    others = tokens.dims[:place] + tokens.dims[place + 1 :]
+    lost, rest = NONE, []
+    for part in parts:
+        if isinstance(part, Value):
+            rest += [part] if part is not tokens else []
+        else:
+            lost |= _moving(trace, tokens, part, place)
+    if any(value.dims[:place] + value.dims[place + 1 :] != others or value.dims[place] for value in rest):
+        raise CannotFollow("tokens of different kinds side by side")
+    if any(not np.array_equal(value.actions[g], tokens.actions[g]) for value in rest for g in trace.moving):
+        raise CannotFollow("tokens that move in different ways side by side")
+    first = sum(size_of(part, place) for part in parts[:where])
+    total = sum(size_of(part, place) for part in parts)
+    trace.chosen.append(f"{trace.serial} {first} of {total - size_of(tokens, place)} class tokens")
+    dims = replaced(tokens.dims, place, dimension("tokens", total))
+    found = joined(trace, [tokens, *rest], dims, Verdict(tokens.actions, lost, why=UNEQUAL if lost else ""), "cat")
+    return found.but(first=first + tokens.first)
+
+
+def _counts_places(dim: Dimension) -> bool:
+    return bool({"rows", "columns", "tokens"} & kinds(dim))
+
+
+def _moving(trace: Interpretation, tokens: Value, constant: Tensor, place: int) -> Elements:
+    """The elements that move the entries of constant tokens to others that differ."""
+    still = tokens.but(dims=replaced(tokens.dims, place, ()), first=0)
+    lost = NONE
+    for number in range(int(constant.shape[place])):
+        effect = Effect(trace, still, constant.narrow(place, number, 1), (constant,))
+        lost |= effect.verdict.lost | effect.grid_lost
+    return lost
 
 
 def in_order(trace: Interpretation, value: Value, parts: Sequence[Part], place: int) -> Value:

@@ -45,7 +45,8 @@ def _along_fibre(trace: Interpretation, values: Sequence[Value], place: int) -> 
         ]
         actions[g] = where[np.concatenate(moved, axis=place).reshape(-1)]
     others = [value.dims[:place] + value.dims[place + 1 :] for value in values]
-    if any(atoms(other) != atoms(others[0]) for other in others):
+    ends = {(value.keys is None, value.first) for value in values}
+    if any(atoms(other) != atoms(others[0]) for other in others) or len(ends) > 1 or base.keys is not None:
         raise CannotFollow("a concatenation of tensors of different kinds")
     dims = replaced(base.dims, place, dimension("fibre", sum(shape[place] for shape in shapes)))
     return joined(trace, values, dims, Verdict(actions), "cat").but(alike=_alike(values, entries, place))
@@ -70,7 +71,8 @@ def history(values: Sequence[Value]) -> dict[str, Any]:
         for name in ("grid_lost", "fibre_lost", "fibre_unknown", "guessed")
     }
     chain = tuple(dict.fromkeys(link for value in values for link in value.chain))
-    return {"chain": chain, "grid_unknown": any(value.grid_unknown for value in values), **lost}
+    unknown, first = any(value.grid_unknown for value in values), max(value.first for value in values)
+    return {"chain": chain, "grid_unknown": unknown, "first": first, **lost}
 
 
 def joined(

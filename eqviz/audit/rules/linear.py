@@ -48,11 +48,12 @@ def linear_verdict(
         weight = split.reshape(groups * per_group, inputs // groups, height, width)
     outputs = int(weight.shape[0])
     outer = [number for number in range(len(value.dims)) if number != place]
-    if any(atom.kind in ("row taps", "column taps") for number in outer for atom in value.dims[number]):
-        raise CannotFollow("windows laid out in another dimension")
-    inner_actions, outer_actions = {}, {}
-    for g in trace.moving:
-        inner_actions[g], outer_actions[g] = trace.action(value, g, [place]), trace.action(value, g, outer)
+    taps_outside = any(atom.kind in _TAPS for number in outer for atom in value.dims[number])
+    if taps_outside and kinds(value.dims[place]) & set(_TAPS):
+        raise CannotFollow("windows laid out in two dimensions")
+    act = trace.fibre_action if taps_outside else trace.action
+    inner_actions = {g: act(value, g, [place]) for g in trace.moving}
+    outer_actions = {g: act(value, g, outer) for g in trace.moving}
     found = matched(trace, inner_actions, outputs, weight, bias, groups, value.guessed)
     lost, actions = found.lost, {}
     new: Dimension = dimension("fibre", outputs)
@@ -150,6 +151,8 @@ def contract(trace: Interpretation, value: Value, place: int, weight: Tensor, bi
     dim, outputs = value.dims[place], int(weight.shape[0])
     if "batch" in kinds(dim):
         raise CannotFollow("a product over the images of the batch")
+    if {"tokens", "keys"} & kinds(dim):
+        raise CannotFollow("weights of their own for every token, of which not all have a place in space")
     spatial = [kind for kind in ("rows", "columns") if kind in kinds(dim)]
     dims = (*value.dims[:place], dimension("fibre", outputs), *value.dims[place + 1 :])
     if not spatial:
@@ -205,6 +208,7 @@ def _contract_space(
     )  # fmt: skip
 
 
+_TAPS = ("row taps", "column taps")
 _AS_TAPS = {"rows": "row taps", "columns": "column taps"}
 
 
@@ -223,8 +227,6 @@ def mm(trace: Interpretation, given: Arguments) -> Value:
 def bmm(trace: Interpretation, given: Arguments) -> Value:
     """A product of stacks of matrices, one of them the same weights for every image."""
     first, second = given["self"], given["mat2"]
-    if trace.known(first) and trace.known(second):
-        raise CannotFollow("a product of two activations")
     weights = second if trace.known(first) else first
     if not has_values(weights):
         raise CannotFollow("a product with weights that are not known")

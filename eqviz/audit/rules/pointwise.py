@@ -8,16 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from eqviz.audit.actions import Action, Match, full_action, invariant
+from eqviz.audit.actions import Action
 from eqviz.audit.expressions import Line
-from eqviz.audit.interpretation import Interpretation, Verdict, graded
-from eqviz.audit.layout import FIBRE, SPACE, CannotFollow, Dimension, atoms, extent, find, kinds, only
+from eqviz.audit.interpretation import Interpretation, Verdict
+from eqviz.audit.layout import SPACE, CannotFollow, Dimension, extent, find, kinds
+from eqviz.audit.rules.effects import VARYING, Effect
 from eqviz.audit.rules.joins import joined
-from eqviz.audit.rules.linear import FREE, NO_WEIGHTS, ROUNDING, has_values
 from eqviz.audit.rules.views import expanded
 from eqviz.audit.rules.windows import on_axes
 from eqviz.audit.values import NONE, Elements, Value
-from eqviz.fields.grid_action import act_on_grid
 
 Arguments = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
@@ -38,8 +37,6 @@ OTHER_FUNCTIONS = frozenset({
 })  # fmt: skip
 """Other functions of single numbers."""
 
-VARYING = "it varies over space, and not symmetrically"
-UNEQUAL = "its numbers differ along the group axis"
 APART = "the two tensors move in different ways"
 
 
@@ -105,6 +102,10 @@ def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Val
         if a and b and (kinds(a) != kinds(b) or extent(a) != extent(b)):
             raise CannotFollow("two tensors whose dimensions count different things")
         dims.append(a or b)
+    if one.keys is not None or other.keys is not None:
+        raise CannotFollow("attention weights put together with other activations are not followed")
+    if one.tokens and other.tokens and one.first != other.first:
+        raise CannotFollow("class tokens at other places of the two tensors")
     for kind in SPACE:
         places = {find(side, kind) for side in padded} - {None}
         if len(places) > 1:
@@ -172,6 +173,7 @@ def with_constants(
         value = value if shape == value.shape else expanded(trace, value, shape)
     effects = [Effect(trace, value, constant, made_of or (constant,)) for constant in constants]
     varies = tuple(any(effect.varies[axis] for effect in effects) for axis in (0, 1))
+    within = any(effect.within for effect in effects)
     grid_lost: Elements = NONE.union(*(effect.grid_lost for effect in effects))
     lost: Elements = NONE.union(*(effect.verdict.lost for effect in effects))
     unknown: Elements = NONE.union(*(effect.verdict.unknown for effect in effects))
@@ -181,6 +183,7 @@ def with_constants(
 
     def change(line: Line, axis: int) -> Line:
         line = trace.expressions.constants(line, lambda _, n: trace.expressions.unknown_constant(operation, n))
+        line = trace.expressions.marked(line, operation) if within else line
         return trace.expressions.placed(line, operation) if varies[axis] and len(line) > 1 else line
 
     return trace.apply(
@@ -188,102 +191,3 @@ def with_constants(
         grid_lost=grid_lost, grid_why=VARYING if grid_lost else "", closes=any(varies),
         record=any(effect.matters for effect in effects), stage=("", operation),
     )  # fmt: skip
-
-
-class Effect:
-    """What constant numbers that are added to or multiplied with a tensor do to its symmetry."""
-
-    def __init__(self, trace: Interpretation, value: Value, constant: Tensor, made_of: Sequence[Tensor]) -> None:
-        self.trace, self.value = trace, value
-        self.varies = self._varying_axes(constant)
-        loose = any(self.varies) and any(trace.untied(part) for part in made_of)
-        constant = self._without_repeats(constant)
-        self.varies = self._varying_axes(constant)
-        self.grid_lost: Elements = NONE
-        self.verdict = Verdict(value.actions)
-        moved = any(not np.array_equal(a, np.arange(len(a))) for a in value.actions.values()) or value.has_taps
-        self.matters = moved or loose or any(self.varies)
-        if loose:
-            self.verdict = Verdict(value.actions, NONE, frozenset(trace.moving), FREE)
-        if not self.matters or loose:
-            return
-        if not has_values(constant):
-            if any(self.varies):
-                raise CannotFollow("numbers that vary over space and are not known")
-            self.verdict = Verdict(value.actions, NONE, frozenset(trace.moving), NO_WEIGHTS)
-            return
-        lost, rounding = graded(self._matches(constant))
-        if any(self.varies):
-            self.grid_lost = lost
-            self.verdict = Verdict(value.actions, NONE, rounding, ROUNDING if rounding else "")
-            return
-        free = frozenset(trace.moving) - lost if trace.untied(constant) else NONE
-        free = frozenset(g for g in free if self._touches(constant, g))
-        why = UNEQUAL if lost else (ROUNDING if rounding else (FREE if free else ""))
-        self.verdict = Verdict(value.actions, lost, rounding | free, why)
-
-    def _without_repeats(self, constant: Tensor) -> Tensor:
-        """The same with one position along rows or columns where all of them hold the same numbers."""
-        if not has_values(constant) or not any(self.varies):
-            return constant
-        lead = len(self.value.dims) - constant.dim()
-        for place, dim in enumerate(self.value.dims[lead:]):
-            first = constant.narrow(place, 0, 1)
-            if dim and only(dim, *SPACE) and bool((constant == first).all()):
-                constant = first
-        return constant
-
-    def _varying_axes(self, constant: Tensor) -> tuple[bool, bool]:
-        """Whether the numbers have an entry for every row, and for every column."""
-        found = []
-        for kind in SPACE:
-            place = find(self.value.dims, kind)
-            from_end = None if place is None else len(self.value.dims) - place
-            found.append(from_end is not None and from_end <= constant.dim() and constant.shape[-from_end] > 1)
-        return found[0], found[1]
-
-    def _matches(self, constant: Tensor) -> dict[int, Match]:
-        numbers, parts = self._array(constant)
-        found: dict[int, Match] = {}
-        for g in self.trace.moving:
-            action = full_action(self.value.actions[g], parts, self.trace.moves[g])
-            if action is None or (any(self.varies) and self.value.exchanged):
-                found[g] = "no"
-                continue
-            moved = torch.from_numpy(numbers[action])
-            if any(self.varies):
-                moved = act_on_grid(moved, self.trace.group.elements[g])
-            same = tuple(moved.shape) == numbers.shape
-            found[g] = invariant(numbers, moved.numpy()) if same else "no"
-        return found
-
-    def _array(self, constant: Tensor) -> tuple[Floats, tuple[Any, ...]]:
-        """The numbers as (fibre, rows, columns), and the atoms of the fibre; not varying axes have length 1."""
-        parts = atoms(self.value.dims)
-        own = (1,) * (len(self.value.dims) - constant.dim()) + tuple(constant.shape)
-        given, wanted = [], []  # sizes by atom: as they are, and with the fibre spread out
-        for size, dim in zip(own, self.value.dims, strict=True):
-            given += [atom.size if size > 1 else 1 for atom in dim]
-            wanted += [atom.size if size > 1 or atom.kind in FIBRE else 1 for atom in dim]
-        numbers = constant.detach().cpu().double().numpy().reshape(given or [1])
-        array: Floats = np.broadcast_to(numbers, wanted or [1])
-        for axis, atom in enumerate(parts):
-            if atom.kind == "batch":
-                first = array.take([0], axis=axis)
-                if not np.array_equal(np.broadcast_to(first, array.shape), array):
-                    raise CannotFollow("constants of their own for every image of the batch")
-                array = first
-        fibre = [axis for axis, atom in enumerate(parts) if atom.kind in FIBRE]
-        place = {atom.kind: axis for axis, atom in enumerate(parts) if atom.kind in ("rows", "columns")}
-        batch = [axis for axis, atom in enumerate(parts) if atom.kind == "batch"]
-        order = [*fibre, *batch, *[place[kind] for kind in ("rows", "columns") if kind in place]]
-        sizes = [array.shape[place[kind]] if kind in place else 1 for kind in ("rows", "columns")]
-        moved = np.ascontiguousarray(array.transpose(order) if parts else array)
-        return moved.reshape(-1, *sizes), tuple(parts[axis] for axis in fibre)
-
-    def _touches(self, constant: Tensor, g: int) -> bool:
-        """Whether the element moves entries to which these constants give a number each."""
-        numbered = torch.arange(constant.numel(), dtype=torch.float64).reshape(constant.shape)
-        numbers, parts = self._array(numbered)
-        action = full_action(self.value.actions[g], parts, self.trace.moves[g])
-        return action is not None and not np.array_equal(numbers, numbers[action])

@@ -8,7 +8,18 @@ from torch import Tensor
 
 from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
-from eqviz.audit.rules import choices, concatenation, interpolation, linear, pads, pointwise, statistics, views, windows
+from eqviz.audit.rules import (
+    choices,
+    concatenation,
+    interpolation,
+    linear,
+    pads,
+    pointwise,
+    products,
+    statistics,
+    views,
+    windows,
+)
 from eqviz.audit.values import Value
 
 Arguments = Mapping[str, Any]
@@ -48,8 +59,10 @@ SIMPLE: dict[str, Simple] = {
     "stack": concatenation.stack,
     "addmm": linear.addmm,
     "mm": linear.mm,
-    "bmm": linear.bmm,
+    "bmm": products.bmm,
+    "baddbmm": products.baddbmm,
     "_softmax": statistics.softmax,
+    "_safe_softmax": statistics.softmax,
     "_log_softmax": statistics.softmax,
     "native_batch_norm": statistics.batch_norm,
     "_native_batch_norm_legit": statistics.batch_norm,
@@ -58,6 +71,14 @@ SIMPLE: dict[str, Simple] = {
     "native_layer_norm": statistics.layer_norm,
     "native_group_norm": statistics.group_norm,
 }
+SIMPLE |= dict.fromkeys(
+    (
+        "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_fused_attention_overrideable",
+    ),
+    products.attention,
+)  # fmt: skip
 SIMPLE |= dict.fromkeys(("clone", "detach", "alias", "contiguous", "lift_fresh"), views.same)
 
 WITH_OUTPUT: dict[str, WithOutput] = {

@@ -40,10 +40,12 @@ def reduced(trace: Interpretation, value: Value, places: Sequence[int], keep: bo
     what = set().union(*(kinds(dim) for dim in gone)) if gone else set()
     if "batch" in what:
         raise CannotFollow("a sum over the images of the batch")
-    axes = [axis for axis, kind in enumerate(("rows", "columns")) if kind in what]
+    if "keys" in what:
+        raise CannotFollow("attention weights are summed up")
+    axes = _axes(what)
     taps = [axis for axis, kind in enumerate(("row taps", "column taps")) if kind in what]
     actions, lost = _over_fibre(trace, value, places)
-    kind = _KINDS.get(op, "")
+    kind = "" if "tokens" in what else _KINDS.get(op, "")
     stage = trace.stage(value, kind) if kind else trace.serial
 
     def change(line: Line, axis: int) -> Line:
@@ -63,6 +65,12 @@ def reduced(trace: Interpretation, value: Value, places: Sequence[int], keep: bo
         stage=(kind, stage) if kind and not fibre else None, closes=closes,
         record=bool(axes or taps or lost or over_space or (fibre and _moves(value.actions.values()))),
     )  # fmt: skip
+
+
+def _axes(what: Iterable[str]) -> list[int]:
+    """Which axes of space are among these kinds; tokens are all places of both."""
+    found = set(what)
+    return [axis for axis, kind in enumerate(("rows", "columns")) if kind in found or "tokens" in found]
 
 
 def _moves(actions: Iterable[Action]) -> bool:
@@ -113,7 +121,11 @@ def blockwise(trace: Interpretation, value: Value, names: Action) -> tuple[dict[
 def softmax(trace: Interpretation, given: Arguments) -> Value:
     """Softmax along one dimension."""
     value = trace.value(given["self"])
-    place = int(given["dim"]) % len(value.dims)
+    return softmax_over(trace, value, int(given["dim"]) % len(value.dims))
+
+
+def softmax_over(trace: Interpretation, value: Value, place: int) -> Value:
+    """The same by the number of a dimension."""
     _, lost = _over_fibre(trace, value, [place])
     return informed(trace, value, kinds(value.dims[place]), "softmax", lost, record=False)
 
@@ -125,7 +137,7 @@ def informed(
     found = set(what)
     if "batch" in found and value.shape[0] > 1:
         raise CannotFollow("statistics over the images of the batch")
-    axes = [axis for axis, kind in enumerate(("rows", "columns")) if kind in found]
+    axes = _axes(found)
     taps = [axis for axis, kind in enumerate(("row taps", "column taps")) if kind in found]
     operation = trace.serial
 

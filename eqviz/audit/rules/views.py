@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from eqviz.audit.actions import Action, combine, identity
-from eqviz.audit.expressions import Line
+from eqviz.audit.expressions import LAID_OUT, Line
 from eqviz.audit.interpretation import Interpretation
 from eqviz.audit.layout import Atom, CannotFollow, Dimension, Split, dimension, extent, viewed
-from eqviz.audit.rules.windows import LAID_OUT, on_axes
+from eqviz.audit.rules.windows import on_axes
 from eqviz.audit.values import Space, Value, Window
 from eqviz.groups.group import Element
 from eqviz.groups.subsampling import windows
@@ -50,9 +50,7 @@ def view(trace: Interpretation, given: Arguments, out: Tensor) -> Value:
     """Another shape of the same numbers; blocks of rows or columns become windows."""
     value = trace.value(given["self"])
     dims, splits = viewed(value.dims, tuple(out.shape))
-    if not splits:
-        return value.but(dims=dims)
-    return _in_blocks(trace, value, dims, splits)
+    return _put_together(trace, _in_blocks(trace, value, dims, splits) if splits else value.but(dims=dims))
 
 
 def _in_blocks(trace: Interpretation, value: Value, dims: tuple[Dimension, ...], splits: Sequence[Split]) -> Value:
@@ -69,6 +67,36 @@ def _in_blocks(trace: Interpretation, value: Value, dims: tuple[Dimension, ...],
     return trace.apply(
         value, "view in blocks", on_axes(change), dims=dims, closes=len(taps) == 2,
         window=Window(kernel, kernel, "0", "1", "0"), stage=value.stage,
+    )  # fmt: skip
+
+
+_TAPS_OF = {"rows": "row taps", "columns": "column taps"}
+
+
+def _put_together(trace: Interpretation, value: Value) -> Value:
+    """Blocks whose positions stand behind them in the same dimension are rows or columns again."""
+    factors: dict[int, int] = {}
+    dims: list[Dimension] = []
+    for dim in value.dims:
+        merged: list[Atom] = []
+        for atom in dim:
+            before = merged[-1] if merged else None
+            if before is not None and _TAPS_OF.get(before.kind) == atom.kind:
+                factors[0 if before.kind == "rows" else 1] = atom.size
+                merged[-1] = Atom(before.kind, before.size * atom.size)
+            else:
+                merged.append(atom)
+        dims.append(tuple(merged))
+    if not factors:
+        return value
+    operation = trace.serial
+
+    def change(line: Line, axis: int) -> Line:
+        return trace.expressions.spread(line, factors[axis], operation, laid_out=True) if axis in factors else line
+
+    kernel = "x".join(str(factors.get(axis, 1)) for axis in (0, 1))
+    return trace.apply(
+        value, "view of blocks", on_axes(change), dims=dims, closes=len(factors) == 2, window=Window(kernel)
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from eqviz.audit.actions import EXACT, combine, full_action, identity, restrict
-from eqviz.audit.expressions import Line
+from eqviz.audit.expressions import LAID_OUT, Line
 from eqviz.audit.interpretation import Interpretation, Verdict
 from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, extent
 from eqviz.audit.rules.linear import has_values, linear_verdict
@@ -20,10 +20,6 @@ from eqviz.groups.subsampling import OUTSIDE, adaptive_windows, leftover, transp
 Arguments = Mapping[str, Any]
 Pair = tuple[int, int]
 OfAxis = Callable[[Line, int], Line]
-
-
-LAID_OUT = -1
-"""Stands for the operation where windows are only laid out: no weights tell one layout from another."""
 
 
 def maps(value: Value) -> tuple[Dimension, ...]:
@@ -260,7 +256,7 @@ def pixel_shuffle(trace: Interpretation, given: Arguments) -> Value:
 
     def change(line: Line, axis: int) -> Line:
         del axis
-        return _spread(trace, line, factor, operation)
+        return trace.expressions.spread(line, factor, operation)
 
     dims = spatial((lead[0], dimension("fibre", channels)), (height * factor, width * factor))
     return trace.apply(
@@ -279,15 +275,6 @@ def _untangled(how: Integers, wanted: Sequence[Atom], trace: Interpretation, g: 
     if alone is None or parts is None or not np.array_equal(parts[0], alone):
         return None
     return parts[1] if np.array_equal(how, combine(parts[1], alone)) else None
-
-
-def _spread(trace: Interpretation, line: Line, factor: int, operation: int) -> Line:
-    if factor == 1:
-        return line
-    of, last = trace.expressions.of, factor - 1
-    plain = tuple(of(("spread", operation, tap, n)) for n in line.plain for tap in range(factor))
-    mirrored = tuple(of(("spread", operation, last - tap, n)) for n in line.mirrored for tap in range(factor))
-    return Line(plain, mirrored)
 
 
 def pixel_unshuffle(trace: Interpretation, given: Arguments) -> Value:
