@@ -11,6 +11,7 @@ from torch import nn
 from eqviz import open_runs
 from eqviz.models import lookup
 from eqviz.models.registry import build_model
+from tests.steerable_libraries import working_e2cnn
 from tests.studies.foreign.users_networks import Turned
 from tests.studies.plain_networks import ResNet, UNet, Vgg
 
@@ -189,6 +190,20 @@ def test_what_the_user_says_counts(eqviz, tmp_path):
     table = tomllib.loads((tmp_path / "eqviz.toml").read_text())["runs"][0]
     assert (table["input_size"], table["group"], table["arguments"]["channels"]) == ([12, 10], "D4", 4)
     assert table["data"] == {"source": "cifar10", "root": str(tmp_path), "labels": False}
+
+
+def test_networks_of_a_steerable_library(eqviz, tmp_path):
+    with working_e2cnn():
+        from tests.studies.foreign.users_steerable import Steered
+
+        torch.save(state(Steered(2)), tmp_path / "c4_s0.pt")
+        torch.save(state(Steered(flips=True)), tmp_path / "d4_s0.pt")
+        done = eqviz("init", tmp_path, "--import", "tests.studies.foreign.users_steerable", "--input-size", "8")
+        assert done.status == 0
+        first, second = tomllib.loads((tmp_path / "eqviz.toml").read_text())["runs"]
+        assert (first["group"], first["arguments"]["channels"]) == ("C4", 2)
+        assert (second["group"], second["arguments"]) == ("D4", {"flips": True})
+        assert open_runs(tmp_path, **FEW).networks()["exact"].tolist() == ["yes", "yes"]
 
 
 def test_field_types_by_evidence(eqviz, tmp_path):

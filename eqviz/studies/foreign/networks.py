@@ -1,6 +1,7 @@
 """Which network the weights of a file belong to: eqviz's own by shapes, others by building them and trying."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ Constructor = Callable[..., Any]
 _MODEL_KEYS = ("model", "model_name", "arch", "architecture", "net", "network", "backbone")
 _IN_CHANNELS = ("in_channels", "in_chans", "input_channels", "n_channels", "channels_in", "in_ch", "in_planes")
 _CLASSES = ("classes", "num_classes", "n_classes", "nb_classes", "num_outputs", "n_outputs", "out_classes")
+_DOES_MORE = re.compile(r"train|load|verb|log|print|save|debug|progress|compile|cuda|gpu|device|init", re.IGNORECASE)
+_MOST_FLAGS = 4
 _MOST_TRIED = 60
 """Networks of modules that are built in search of one that fits."""
 
@@ -176,7 +179,7 @@ def _arguments(constructor: Constructor, look: Look, given: Given) -> Iterator[d
     """Keyword arguments to try: settings in the file that the constructor takes, and what the shapes say.
 
     What the user gives counts in any case; what shapes say fills in what is required first, then what has a usual name,
-    then whatever number can be solved for.
+    then whatever number can be solved for, and last with one switch the other way.
     """
     taken = _parameters(constructor)
     settings = {key: value for key, value in look.hyperparameters.items() if key in taken}
@@ -186,6 +189,16 @@ def _arguments(constructor: Constructor, look: Look, given: Given) -> Iterator[d
     variants = [{**required, **settings}, {**shaped, **settings}, {**settings, **shaped, **given.arguments}]
     yield from (variant for place, variant in enumerate(variants) if variant not in variants[:place])
     yield {**settings, **_plain(solve_numbers(constructor, settings, look.shapes))}
+    for flag in _flags(taken, settings):
+        switched = {**settings, flag: not taken[flag].default}
+        yield switched
+        yield {**switched, **_plain(solve_numbers(constructor, switched, look.shapes))}
+
+
+def _flags(taken: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> list[str]:
+    """The first few switches of a constructor whose names do not sound as if they did more than build."""
+    flags = [key for key, parameter in taken.items() if isinstance(parameter.default, bool) and key not in settings]
+    return [key for key in flags if not _DOES_MORE.search(key)][:_MOST_FLAGS]
 
 
 def _parameters(constructor: Constructor) -> Mapping[str, inspect.Parameter]:

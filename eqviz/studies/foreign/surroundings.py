@@ -114,13 +114,13 @@ def _tried_size(group: Group, network: nn.Module | None, channels: int, data: Be
     runs = order if network is None else sizes_that_run(network, channels, order)
     if network is not None and not runs:
         return _unusual_size(network, channels, order)
+    if network is not None and len(runs) == 1:
+        return Because(runs[0], f"the only one of {_list(order)} at which it runs")
     words = dict.fromkeys(named, "the number in the names") | dict.fromkeys(own, f"that of {data.value}")
     if runs[0] in words:
         return Because(runs[0], words[runs[0]], guessed=True)
     if network is None:
         return Because(runs[0], "nothing says it", guessed=True)
-    if len(runs) == 1:
-        return Because(runs[0], f"the only one of {_list(order)} at which it runs")
     return Because(runs[0], f"nothing says it; it runs at {_list(runs[1:])} too", guessed=True)
 
 
