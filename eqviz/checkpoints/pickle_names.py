@@ -14,6 +14,7 @@ module that keeps plain text, numbers or dictionaries, and does nothing. Everyth
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,10 @@ _MENTIONED = re.compile(r"torch\.(Tensor|(cuda\.)?[A-Z]\w*Storage|storage\.\w*St
 class Attributes:
     """An object with attributes (`argparse.Namespace`): a dictionary of them, `values`."""
 
+    values: Mapping[Any, Any] = MappingProxyType({})  # here, since a pickle makes objects without calling __init__
+
     def __init__(self, *_: object) -> None:
-        self.values: Mapping[Any, Any] = {}
+        pass
 
     def __setstate__(self, state: object) -> None:
         self.values = state if isinstance(state, dict) else {}
@@ -78,6 +81,8 @@ class Text:
 
 class NumberKind:
     """A NumPy dtype: its code, such as "f8", and its byte order."""
+
+    code: str = ""
 
     def __init__(self, code: object = "", *_: object) -> None:
         self.code = code if isinstance(code, str) and re.fullmatch(r"[<>|=]?[biuf][1248]", code) else ""

@@ -32,7 +32,8 @@ _ITEM_BYTES = {
     "Untyped": 1,
 }  # fmt: skip
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.tensor": "torch._tensor"}
-"""Modules of Python 2 and of old torch, under the names that torch gives them."""
+_RENAMED_TYPES = {"builtins.long": "builtins.int", "builtins.unicode": "builtins.str"}
+"""Modules of Python 2 and of old torch, and types of Python 2, under the names that torch gives them."""
 
 
 class BadPickleError(ValueError):
@@ -168,6 +169,7 @@ class _Machine:
 
     def _named(self, module: object, name: object) -> _Name:
         full = f"{_RENAMED.get(str(module), module)}.{name}"
+        full = _RENAMED_TYPES.get(full, full)
         if not is_allowed(full):
             self.refused.add(full)
         return _Name(full)

@@ -1,9 +1,12 @@
 """Files of every kind with bytes changed, cut out or put in: a checkpoint or one line, nothing else, and soon."""
 
+import argparse
 import io
+import pathlib
 import pickletools
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +19,8 @@ from eqviz.errors import EqvizError
 from tests.checkpoints.files import FORMATS, write
 
 STATE = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).state_dict()
-CONTENT = {"state_dict": STATE, "epoch": 3, "args": {"lr": 0.1, "names": ["a"]}, "sparse": torch.eye(2).to_sparse()}
+SETTINGS = argparse.Namespace(lr=np.float64(0.1), names=["a"], path=pathlib.PurePosixPath("a/b"))
+CONTENT = {"state_dict": STATE, "epoch": 3, "args": SETTINGS, "sparse": torch.eye(2).to_sparse()}
 STARTS = (b"", b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x02\0\0\0\0\0\0\0{}")
 OPERATIONS = [ord(operation.code) for operation in pickletools.opcodes]
 

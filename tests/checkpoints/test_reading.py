@@ -159,6 +159,14 @@ def test_harmless_things_are_read_as_what_they_say(tmp_path, state, kind):
     assert type(read.hyperparameters["best"]) is float
 
 
+@pytest.mark.parametrize("kind", PICKLED)
+@pytest.mark.parametrize(
+    "empty", [argparse.Namespace(), {}, *map(collections.defaultdict, (int, str, dict)), [], None, 3]
+)
+def test_settings_without_any(tmp_path, state, kind, empty):
+    assert read_checkpoint(write(tmp_path / "a", {"args": empty, "model": state}, kind)).hyperparameters == {}
+
+
 def test_of_several_tables_the_first_counts(tmp_path, state):
     content = {"args": {"lr": 1, "seed": 2}, "hyper_parameters": {"lr": 3}, "model": state}
     assert read_checkpoint(write(tmp_path / "a.pt", content)).hyperparameters == {"lr": 3, "seed": 2}
