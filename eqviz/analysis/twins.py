@@ -53,8 +53,8 @@ def rebuild(model: nn.Module, seed: int = 0) -> nn.Module:
     """
     try:
         twin = copied(model)
-    except RuntimeError as error:  # torch copies only tensors that are leaves of the graph
-        raise _cannot("model", f"one that cannot be copied ({error})") from error
+    except EqvizError as error:  # torch copies only tensors that are leaves of the graph
+        raise _cannot("model", f"one that cannot be copied ({error.found})") from error
     with torch.no_grad(), seeded(twin, seed):
         _forget(twin)
         for name, module in _children_first(twin):

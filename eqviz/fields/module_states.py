@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from eqviz.errors import EqvizError
 from eqviz.fields.geometric_tensors import is_library_type
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -51,8 +52,8 @@ class ModuleStates:
 def copied(model: AnyModule) -> AnyModule:
     """A deep copy of a model, on its own but for the field types of steerable libraries, which never change.
 
-    Buffers that hang on the graph, as filters made with gradients on do, are copied as numbers. Raises RuntimeError for
-    parameters that do.
+    Buffers that hang on the graph, as filters made with gradients on do, are copied as numbers. Raises EqvizError for a
+    model that holds what cannot be copied, such as parameters that do so too.
 
     >>> layer = nn.BatchNorm1d(2)
     >>> layer.running_mean = nn.Parameter(layer.running_mean) * 2
@@ -67,7 +68,13 @@ def copied(model: AnyModule) -> AnyModule:
             if is_library_type(value):
                 memo[id(value)] = value
                 memo[id(value.gspace)] = value.gspace
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except (RuntimeError, TypeError) as error:
+        raise EqvizError(
+            "model", expected="one that can be copied (copy.deepcopy)", found=str(error).split("\n")[0][:200],
+            fix="keep modules, files and results of layers out of its attributes",
+        ) from error  # fmt: skip
 
 
 def _on_the_graph(module: nn.Module) -> Iterator[Tensor]:

@@ -22,7 +22,7 @@ import numpy as np
 from eqviz.errors import EqvizError
 from eqviz.groups.group import Element, Group
 
-_CLOSE = 1e-6
+_CLOSE = 1e-9
 """Turns that differ by less are the same: angles come as floating-point numbers, often as multiples of a rounded pi."""
 
 

@@ -1,28 +1,17 @@
 """Against e2cnn, an independent library: every convolution of theirs between regular fields is one of ours."""
 
-import warnings
-
-import numpy as np
 import pytest
 import torch
 
 from eqviz.fields.field_types import Regular
 from eqviz.groups.group import group
 from eqviz.models.convolutions import GroupConv2d, LiftingConv2d
+from tests.steerable_libraries import working_e2cnn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    gspaces = pytest.importorskip("e2cnn.gspaces")
-    enn = pytest.importorskip("e2cnn.nn")
-    bases = pytest.importorskip("e2cnn.kernels.irreps_basis")
-    angular = pytest.importorskip("e2cnn.kernels.utils")
 
-SPACES = {"C4": lambda: gspaces.Rot2dOnR2(4), "D4": lambda: gspaces.FlipRot2dOnR2(4)}
-
-
-def positions(G, space):
+def positions(G, space, enn):
     """For each of our elements, the place of the same motion of pixels in e2cnn's fibre."""
     picture = torch.arange(9.0, dtype=torch.float32).reshape(1, 1, 3, 3)
     scalar = enn.GeometricTensor(picture, enn.FieldType(space, [space.trivial_repr]))
@@ -36,32 +25,26 @@ def positions(G, space):
     return found
 
 
-class NumpyBefore2:
-    """numpy with the meaning of `array(..., copy=False)` that e2cnn 0.2.3 was written for: copy only if needed."""
-
-    def __getattr__(self, name):
-        return getattr(np, name)
-
-    @staticmethod
-    def array(values, copy=True, **options):
-        return np.array(values, copy=copy or None, **options)
+@pytest.fixture(scope="module")
+def e2cnn():
+    with working_e2cnn() as library:
+        yield library
 
 
-def digest(solution):
-    """e2cnn's own hash, without the ndarray.tostring that numpy 2.3 took away."""
-    return hash(solution.in_irrep) + hash(solution.out_irrep) + hash(solution.mu.tobytes()) + hash(solution.gamma)
+@pytest.fixture
+def enn(e2cnn):
+    return e2cnn.nn
 
 
 @pytest.fixture(params=["C4", "D4"])
-def setting(request, monkeypatch):
-    monkeypatch.setattr(bases.R2FlipsDiscreteRotationsSolution, "__hash__", digest)
-    monkeypatch.setattr(angular, "np", NumpyBefore2())
-    G, space = group(request.param), SPACES[request.param]()
+def setting(request, e2cnn):
+    G = group(request.param)
+    space = e2cnn.gspaces.Rot2dOnR2(4) if request.param == "C4" else e2cnn.gspaces.FlipRot2dOnR2(4)
     torch.set_default_dtype(torch.float32)  # e2cnn builds its bases in float32; the fixture `double` puts it back
-    return G, space, positions(G, space)
+    return G, space, positions(G, space, e2cnn.nn)
 
 
-def test_their_action_on_regular_fields_is_ours_with_the_fibre_reordered(setting):
+def test_their_action_on_regular_fields_is_ours_with_the_fibre_reordered(setting, enn):
     G, space, order = setting
     field = enn.FieldType(space, 2 * [space.regular_repr])
     theirs = torch.randn(1, 2 * G.order, 5, 5)
@@ -73,7 +56,7 @@ def test_their_action_on_regular_fields_is_ours_with_the_fibre_reordered(setting
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (5, 1, 2)])
-def test_their_group_convolutions_are_ours(setting, size, stride, padding):
+def test_their_group_convolutions_are_ours(setting, enn, size, stride, padding):
     G, space, order = setting
     inner = enn.FieldType(space, 2 * [space.regular_repr])
     outer = enn.FieldType(space, 3 * [space.regular_repr])
@@ -92,7 +75,7 @@ def test_their_group_convolutions_are_ours(setting, size, stride, padding):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_their_lifting_convolutions_are_ours(setting):
+def test_their_lifting_convolutions_are_ours(setting, enn):
     G, space, order = setting
     inner = enn.FieldType(space, 2 * [space.trivial_repr])
     outer = enn.FieldType(space, 3 * [space.regular_repr])
