@@ -17,7 +17,14 @@ from torch.nn.modules.pooling import (
 
 from eqviz.capture.steerable_kinds import inner_parts, is_steerable_sequence, steerable_kind
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, counts_where_it_fits, declared, field_type, square_tokens
+from eqviz.fields.field_types import (
+    FieldType,
+    counts_where_it_fits,
+    declared,
+    declared_by_glob,
+    field_type,
+    square_tokens,
+)
 from eqviz.fields.layer_calls import OUTPUT, layer_names, matches, near_names
 from eqviz.fields.stated_types import stated
 
@@ -88,7 +95,7 @@ def stages(model: nn.Module) -> tuple[str, ...]:
 
 
 def _declared_container(name: str, module: nn.Module) -> bool:
-    return _only_contains(name, module) and declared(module) is not None
+    return _only_contains(name, module) and declared(module) is not None and not declared_by_glob(module)
 
 
 def _outermost(names: Iterable[str]) -> tuple[str, ...]:

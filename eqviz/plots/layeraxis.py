@@ -15,6 +15,9 @@ from eqviz.plots.theme import MUTED, SMALL_PT, STRIPE, Number, points_across, te
 
 Place = tuple[str, int]
 
+_LONGEST = 24
+"""Letters of a layer's path that fit below an axis."""
+
 _SPACING = 1.35  # distance of two upright tick labels, in text sizes
 
 
@@ -47,8 +50,12 @@ class LayerAxis:
         return np.array([found[place] for place in _places(zip(table["layer"], table["call"], strict=True))], dtype=int)
 
     def labels(self) -> tuple[str, ...]:
-        """A name for each position; a second call of the same module is called 'name (call 2)'."""
-        return tuple(layer if call == 0 else f"{layer} (call {call + 1})" for layer, call in self.places)
+        """A name for each position; a second call of the same module is called 'name (call 2)'.
+
+        Long paths are shortened, see :func:`short_names`.
+        """
+        short = short_names(layer for layer, _ in self.places)
+        return tuple(short[layer] if call == 0 else f"{short[layer]} (call {call + 1})" for layer, call in self.places)
 
     def stripes(self) -> tuple[tuple[int, int], ...]:
         """First and last position of each run of neighbouring subsampling layers."""
@@ -108,6 +115,31 @@ class LayerAxis:
             if named and middle - half > taken:
                 _name_stripe(ax, (first + last) / 2, len(self.places))
                 taken = middle + half
+
+
+def short_names(layers: Iterable[str]) -> dict[str, str]:
+    """What figures call layers: their paths or, of long ones, the end: `…` and as many modules as fit.
+
+    The end is longer where two layers would share it.
+
+    >>> list(short_names(["vit.encoder.layers.0.self_attn.out_proj", "vit.head"]).values())
+    ['…0.self_attn.out_proj', 'vit.head']
+    """
+    names = list(dict.fromkeys(layers))
+    room = _LONGEST
+    while True:
+        short = {name: _end_of(name, room) for name in names}
+        if len(set(short.values())) == len(names):
+            return short
+        room += _LONGEST // 4
+
+
+def _end_of(name: str, room: int) -> str:
+    if len(name) <= room:
+        return name
+    parts = name.split(".")
+    kept = next((k for k in range(1, len(parts)) if len(".".join(parts[k:])) < room), len(parts) - 1)
+    return f"…{'.'.join(parts[kept:])}" if kept else name
 
 
 def _name_stripe(ax: Axes, x: float, places: int) -> None:

@@ -95,11 +95,11 @@ def _places(axis: LayerAxis, layers: Sequence[str] | None) -> tuple[Place, ...]:
         first = next((n for n, place in enumerate(axis.places) if place in axis.subsampling), 0)
         last = len(axis.places) - 1
         return tuple(axis.places[n] for n in sorted({first, (first + last) // 2, last}))
-    known = {layer for layer, _ in axis.places}
+    known = dict.fromkeys(layer for layer, _ in axis.places)
     lost = [layer for layer in layers if layer not in known]
     if lost or not layers:
         raise EqvizError(
-            "layers", expected=f"layers of the table, such as {', '.join(list(dict.fromkeys(axis.labels()))[:3])}",
+            "layers", expected=f"layers of the table, such as {', '.join(list(known)[:3])}",
             found=", ".join(lost) or "none", fix="choose among these",
         )  # fmt: skip
     return tuple(place for place in axis.places if place[0] in layers)[:_MOST_PANELS]

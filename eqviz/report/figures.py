@@ -46,11 +46,16 @@ def planned(only: Sequence[str], parts: Sequence[Section]) -> Iterator[tuple[str
 
 
 def _applies(kind: FigureKind, section: Section) -> bool:
-    """Whether a section has what a figure shows; not where that rests on what these networks have no answer for."""
+    """Whether a section has what a figure shows; not where that rests on what these networks have no answer for.
+
+    Where something is wrong with what it rests on, drawing it will say so.
+    """
     try:
         return kind.applies(section)
     except NoAnswerError:
         return False
+    except EqvizError:
+        return True
 
 
 def draw(name: str, section: Section) -> DrawnFigure:

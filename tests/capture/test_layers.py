@@ -201,6 +201,8 @@ def test_stages_are_the_stem_and_the_containers_that_declare_a_field_type():
     inner = declare(nn.Sequential(nn.ReLU()), "image")
     whole = nn.Sequential(nn.Conv2d(1, 1, 1), declare(nn.Sequential(inner), "image"))
     assert stages(whole) == ("0", "1")  # the outermost container
+    declare(whole[1], "image", by_glob=True)  # said of all layers at once, so it tells nothing of their order
+    assert stages(whole) == ("0", "1.0")
 
 
 def test_without_stages_there_are_convolutions_pools_and_blocks():

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from eqviz.errors import EqvizError
 from eqviz.plots.labels import networks
-from eqviz.plots.layeraxis import LayerAxis
+from eqviz.plots.layeraxis import LayerAxis, short_names
 from eqviz.plots.layers import breaking_by_layer
 from eqviz.plots.rotation import accuracy_over_rotation
 from eqviz.plots.theme import SMALL_PT, figure
@@ -120,3 +120,24 @@ def test_a_second_call_has_its_own_place():
 def test_neighbouring_stripes_are_one():
     places = tuple((f"conv{n}", 0) for n in range(5))
     assert LayerAxis(places, frozenset({places[1], places[2], places[4]})).stripes() == ((1, 2), (4, 4))
+
+
+DEEP = tuple(f"vision_model.encoder_of_patches.layers.{n}.self_attention.{part}" for n in (1, 11) for part in "qk")
+
+
+def test_long_names_leave_room_for_the_picture(synthetic):
+    ax = breaking_by_layer(synthetic.equivariance(layers=(*DEEP, "(output)"), subsampling=()))
+    FigureCanvasAgg(ax.figure).draw()  # a picture that collapses is a warning, and so an error
+    assert ax.get_window_extent().height > 0.3 * ax.figure.bbox.height
+    shown = [label.get_text() for label in ax.get_xticklabels()]
+    ends = [f"…{n}.self_attention.{part}" for n in (1, 11) for part in "qk"]
+    assert shown == [*ends, "(output)"]
+
+
+def test_short_names_are_ends_of_paths_and_tell_layers_apart():
+    found = short_names([*DEEP, "head", "a" * 60, "b" * 60 + ".conv"])
+    assert all(name.endswith(short.removeprefix("…")) for name, short in found.items())
+    assert found["head"] == "head"
+    assert found["a" * 60] == "a" * 60  # one word is not cut
+    alike = [f"{tower}.encoder_of_patches.layers.self_attention" for tower in ("vision", "text")]
+    assert len(set(short_names(alike).values())) == 2
