@@ -228,7 +228,7 @@ def square_tokens(shape: tuple[int, ...]) -> tuple[Tokens, ...]:
     return tuple(Tokens(side, side, first) for first, side in sides.items() if side > 1 and side**2 + first == shape[1])
 
 
-def field_type(name: str | FieldType) -> FieldType:
+def field_type(name: object) -> FieldType:
     """The field type of that name: image, invariant, regular(G), and regular(G, flattened, reversed, group first) with
     any of these options (see :class:`Regular`); tokens(H, W), with `class token` or `2 class tokens` where there are
     some before those of the grid of H rows and W columns. A field type of e2cnn or escnn becomes eqviz's own.
@@ -240,18 +240,19 @@ def field_type(name: str | FieldType) -> FieldType:
         return name
     if is_library_type(name):
         return steerable(name)
-    if name.strip() in ("image", "invariant"):
-        return Image() if name.strip() == "image" else Invariant()
-    tokens = _TOKENS.fullmatch(name)
+    text = name if isinstance(name, str) else ""
+    if text.strip() in ("image", "invariant"):
+        return Image() if text.strip() == "image" else Invariant()
+    tokens = _TOKENS.fullmatch(text)
     if tokens:
         height, width, one, several = tokens.groups()
         return Tokens(int(height), int(width), 1 if one else int(several or 0))
-    regular = re.fullmatch(r"\s*regular\(([^,]+)((?:,[a-z ]+)*)\)\s*", name)
+    regular = re.fullmatch(r"\s*regular\(([^,]+)((?:,[a-z ]+)*)\)\s*", text)
     options = [option.strip() for option in regular.group(2).split(",")[1:]] if regular else []
     if regular and set(options) <= set(_OPTIONS) and len(options) == len(set(options)):
         return Regular(group(regular.group(1)), *(option in options for option in _OPTIONS))
     raise EqvizError(
-        "field type", found=repr(name), fix="choose one of these, with the group in place of G",
+        "field type", found=" ".join(repr(name).split())[:80], fix="choose one of these, with the group in place of G",
         expected="image, invariant, regular(G) or regular(G, flattened), with reversed or group first where it is so, "
         "or tokens(H, W) or tokens(H, W, class token)",
     )  # fmt: skip
@@ -261,8 +262,8 @@ _COUNT = r"\s*([1-9]\d{0,3})"
 _TOKENS = re.compile(rf"\s*tokens\({_COUNT}\s*,{_COUNT}\s*(?:,\s*(?:(class token)|{_COUNT} class tokens)\s*)?\)\s*")
 
 
-def declare(module: AnyModule, field: str | FieldType, *, by_glob: bool = False) -> AnyModule:
-    """Say of which field type the output of `module` is; returns the module.
+def declare(module: AnyModule, field: object, *, by_glob: bool = False) -> AnyModule:
+    """Say of which field type the output of `module` is, as :func:`field_type` takes it; returns the module.
 
     `by_glob`: said of many layers at once, so it counts only where it fits what a layer gives out.
 
