@@ -152,59 +152,7 @@ def test_on_square_images(name, group):
     assert examine(Calls(SQUARE[name]), 8, group, channels=3).exact is not True
 
 
-NOT_def weighted_within_shifted_windows(x):
-    weights = torch.tensor([1.0, 2.0, 2.0, 1.0])
-    blocks = x.roll((1, 1), (2, 3)).reshape(len(x), 3, 2, 4, 2, 4)
-    return (blocks * weights * weights[:, None, None]).reshape(x.shape).roll((-1, -1), (2, 3))
-
-
-def mixed_within_shifted_blocks(x):
-    swapped = torch.eye(16).flip(0).reshape(16, 16, 1, 1)
-    blocks = F.pixel_unshuffle(x[:, :1].roll((1, 1), (2, 3)), 4)
-    return F.pixel_shuffle(F.conv2d(blocks, swapped), 4).roll((-1, -1), (2, 3))
-
-
-def causal_attention(x):
-    tokens = x.flatten(2).mT
-    mask = torch.full((64, 64), -torch.inf).triu(1)
-    return ((tokens @ tokens.mT + mask).softmax(-1) @ tokens).mean(1)
-
-
-def weighted_keys(x):
-    tokens = x.flatten(2).mT
-    return ((tokens @ tokens.mT * torch.arange(64.0)).softmax(-1) @ tokens).mean(1)
-
-
-def tokens_added_up_in_order(x):
-    tokens = torch.cat([torch.ones(len(x), 1, 3), x.flatten(2).mT], 1)
-    return F.linear(tokens.mT, torch.arange(65.0)[None]).flatten(1)
-
-
-def written_then_shifted(x):
-    out = torch.zeros_like(x)
-    out[:, :2] = x[:, :2]
-    _ = out.sum()
-    out[:, 1:] = x[:, 1:].roll(1, -1)
-    return out
-
-
-def written_by_a_view(x):
-    out = torch.zeros_like(x)
-    flat = out.view(len(x), -1)
-    flat[:, :100] = x.flatten(1)[:, :100]
-    return out
-
-
-SQUARE = {
-    "weights within shifted windows": weighted_within_shifted_windows,
-    "channels exchanged within shifted blocks": mixed_within_shifted_blocks,
-    "causal attention": causal_attention,
-    "keys weighted by place": weighted_keys,
-    "tokens added up in order": tokens_added_up_in_order,
-    "written, read, and written again": written_then_shifted,
-    "written by a view": written_by_a_view,
-    "attention of rows": lambda x: (x @ x.mT).softmax(-1) @ x.roll(1, -2),
-    "a gate by infinity": lambda x: (x + torch.full((8, 8), -torch.inf).triu(1)).exp(),
+NOT_SQUARE = {
     "divided by the width": lambda x: x / x.shape[-1],
     "scaled by the width": lambda x: (x * x.shape[-1] ** -0.5).softmax(1),
     "clamped by the width": lambda x: x.clamp(max=x.shape[-1] / 10),
