@@ -17,7 +17,7 @@ class NumpyBefore2:
 
     @staticmethod
     def array(values, copy=True, **options):
-        return np.array(values, copy=copy or None, **options)
+        return np.array(values, **options) if copy else np.asarray(values, **options)
 
 
 class TorchWithByteMasks:
