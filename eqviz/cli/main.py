@@ -31,6 +31,7 @@ def cli() -> None:
     \b
       eqviz demo                         train small networks and make every figure (about 2 minutes)
       eqviz train RECIPE -o CKPT_DIR     train your own from a TOML recipe
+      eqviz init CKPT_DIR                describe checkpoints that eqviz did not write
       eqviz figures CKPT_DIR             figures, tables and a page that shows them
       eqviz audit MODEL --input-size N   which operation breaks the symmetry, and which sizes are safe
     """

@@ -12,7 +12,7 @@ from eqviz import open_runs
 from eqviz.models import lookup
 from eqviz.models.registry import build_model
 from tests.steerable_libraries import working_e2cnn
-from tests.studies.foreign.users_networks import Turned
+from tests.studies.foreign.users_networks import Small, Turned
 from tests.studies.plain_networks import ResNet, UNet, Vgg
 
 MODULE, OTHERS = "tests.studies.plain_networks", "tests.studies.foreign.users_networks"
@@ -208,15 +208,15 @@ def test_networks_of_a_steerable_library(eqviz, tmp_path):
 
 def test_field_types_by_evidence(eqviz, tmp_path):
     torch.save(state(Turned(classes=3)), tmp_path / "a.pt")
-    torch.save(state(Vgg()), tmp_path / "b.pt")
-    done = eqviz("init", tmp_path, "--infer-fields", "--import", MODULE, "--import", OTHERS, "--input-size", "8")
+    torch.save(state(Small()), tmp_path / "b.pt")
+    done = eqviz("init", tmp_path, "--infer-fields", "--import", OTHERS, "--input-size", "8")
     assert done.status == 0
     text = (tmp_path / "eqviz.toml").read_text()
     first, second = tomllib.loads(text)["runs"]
     assert first["fields"] == {"lift": "regular(C4)", "relu": "regular(C4)", "fc": "invariant", "(output)": "invariant"}
     assert "# defect " in text
     assert "fields" not in second
-    assert "# undecided, no candidate fits: features.0, " in text
+    assert "# undecided, no candidate fits: conv, fc, (output)" in text
     table = open_runs(tmp_path, **FEW).equivariance().set_index(["run", "layer"])
     assert set(table.loc["a"]["field_source"]) == {"declared"}
     assert table.loc["a"]["relative_error"].max() < 1e-5  # rounding in float32: the network is exact

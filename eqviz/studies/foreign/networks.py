@@ -29,7 +29,10 @@ Constructor = Callable[..., Any]
 _MODEL_KEYS = ("model", "model_name", "arch", "architecture", "net", "network", "backbone")
 _IN_CHANNELS = ("in_channels", "in_chans", "input_channels", "n_channels", "channels_in", "in_ch", "in_planes")
 _CLASSES = ("classes", "num_classes", "n_classes", "nb_classes", "num_outputs", "n_outputs", "out_classes")
-_DOES_MORE = re.compile(r"train|load|verb|log|print|save|debug|progress|compile|cuda|gpu|device|init", re.IGNORECASE)
+_DOES_MORE = re.compile(
+    r"train|load|verb|log|print|save|debug|progress|compile|cuda|gpu|device|init|path|dir$|file|url|ckpt|checkpoint",
+    re.IGNORECASE,
+)
 _MOST_FLAGS = 4
 _MOST_TRIED = 60
 """Networks of modules that are built in search of one that fits."""
@@ -88,7 +91,7 @@ def find_network(checkpoint: Checkpoint, look: Look, given: Given) -> Found | No
             try:
                 found, matched = _fitted(checkpoint, candidate, arguments)
             except EqvizError as error:
-                told = f"{candidate.name}: {error.found}; {error.fix}"
+                told = " ".join(f"{candidate.name}: {error.found}; {error.fix}".split())
                 tried.setdefault(candidate.name, (0, told))
                 continue
             if isinstance(found, Found):
@@ -182,7 +185,7 @@ def _arguments(constructor: Constructor, look: Look, given: Given) -> Iterator[d
     then whatever number can be solved for, and last with one switch the other way.
     """
     taken = _parameters(constructor)
-    settings = {key: value for key, value in look.hyperparameters.items() if key in taken}
+    settings = {key: value for key, value in look.hyperparameters.items() if key in taken and _only_builds(key, value)}
     settings = {**_plain(settings), **given.arguments}
     shaped = {key: value for key, value in _of_shapes(look.shapes, given.size).items() if key in taken}
     required = {key: value for key, value in shaped.items() if taken[key].default is inspect.Parameter.empty}
@@ -198,7 +201,15 @@ def _arguments(constructor: Constructor, look: Look, given: Given) -> Iterator[d
 def _flags(taken: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> list[str]:
     """The first few switches of a constructor whose names do not sound as if they did more than build."""
     flags = [key for key, parameter in taken.items() if isinstance(parameter.default, bool) and key not in settings]
-    return [key for key in flags if not _DOES_MORE.search(key)][:_MOST_FLAGS]
+    return [key for key in flags if _only_builds(key)][:_MOST_FLAGS]
+
+
+def _only_builds(key: str, value: object = None) -> bool:
+    """Whether an argument of that name and value sounds as if it did no more than build: it names no file or address.
+
+    It comes out of a file of somebody's, and must not make a constructor fetch or load anything.
+    """
+    return not _DOES_MORE.search(key) and not (isinstance(value, str) and re.search(r"[/\\~]|://", value))
 
 
 def _parameters(constructor: Constructor) -> Mapping[str, inspect.Parameter]:

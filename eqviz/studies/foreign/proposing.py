@@ -41,13 +41,18 @@ def propose(folder: str | Path, asked: Asked | None = None, tell: Callable[[str]
     looker = Looker(root, tell)
     groups, left_out = group_files(paths, looker)
     if not groups:
-        raise _nothing(root, paths, left_out)
+        raise _nothing(root, paths, left_out, len(own))
     networks: dict[object, Found | NotFound] = {}
     tables = [_table(group, looker, asked, networks) for group in groups]
     return Proposal(root, tuple(_told_apart(tables, groups)), dict(sorted(left_out.items())))
 
 
-def _nothing(root: Path, paths: Sequence[str], left_out: Mapping[str, str]) -> EqvizError:
+def _nothing(root: Path, paths: Sequence[str], left_out: Mapping[str, str], own: int) -> EqvizError:
+    if own and not paths:
+        return EqvizError(
+            str(root), expected="checkpoints that eqviz did not write", found=f"only {own} runs that it did",
+            fix="they need no description: see `eqviz runs`",
+        )  # fmt: skip
     looked = f"checkpoints (.pt, .pth, .pth.tar, .ckpt, .safetensors, .bin) in it or in folders below it, {DEPTH} deep"
     if not paths:
         return EqvizError(

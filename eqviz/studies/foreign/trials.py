@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eqviz.errors import told
 from eqviz.fields.geometric_tensors import is_geometric
 from eqviz.studies.streams import own_randomness
 
@@ -52,7 +53,7 @@ def try_size(network: nn.Module, channels: int, size: Size, classes: int | None 
         with torch.no_grad(), own_randomness():
             output = network(torch.zeros(1, channels, *size))
     except (Exception, SystemExit) as error:
-        return f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        return told(error, 200)
     output = output.tensor if is_geometric(output) else output
     if isinstance(output, Tensor):
         return Output(None, tuple(output.shape)) if output.dim() >= 2 else "it gives no tensor with images in its rows"
