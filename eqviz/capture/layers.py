@@ -77,21 +77,29 @@ def stages(model: nn.Module) -> tuple[str, ...]:
 
     A stage is an outermost container that declares a field type, such as `layers.1` of eqviz's ResNets; the stem are
     the convolutions, pools and blocks before the first of them. A network without stages has all its outermost
-    convolutions, pools and blocks.
+    convolutions, pools and blocks, or, where one block holds them all, those in it.
 
     >>> stages(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)))
     ('0', '2')
     """
     known = {name: module for name, module in layer_names(model).items() if name != OUTPUT}
     found = _outermost(name for name, module in known.items() if _declared_container(name, module))
-    main = _outermost(
+    kinds = [
         name for name, module in known.items()
         if not _only_contains(name, module) and layer_kind(name, module) in _MAIN_KINDS
-    )  # fmt: skip
+    ]  # fmt: skip
+    main = _outermost(kinds)
     if not found:
-        return main
+        return _unwrapped(main, kinds)
     before = list(known)[: list(known).index(found[0])]
     return (*(name for name in main if name in before), *found)
+
+
+def _unwrapped(main: tuple[str, ...], kinds: Sequence[str]) -> tuple[str, ...]:
+    """The outermost layers, or those in the only one of them as long as there are some."""
+    while len(main) == 1 and (inner := _outermost(name for name in kinds if name.startswith(f"{main[0]}."))):
+        main = inner
+    return main
 
 
 def _declared_container(name: str, module: nn.Module) -> bool:

@@ -134,6 +134,11 @@ def short_names(layers: Iterable[str]) -> dict[str, str]:
         room += _LONGEST // 4
 
 
+def short_name(layer: str) -> str:
+    """What a title calls a single layer: its path, or the end of a long one."""
+    return _end_of(layer, _LONGEST)
+
+
 def _end_of(name: str, room: int) -> str:
     if len(name) <= room:
         return name

@@ -11,6 +11,7 @@ from matplotlib.patches import Polygon
 
 from eqviz.plots.inputs import accepted, kept, one_row_each
 from eqviz.plots.labels import Network, chosen
+from eqviz.plots.layeraxis import short_name
 from eqviz.plots.legend import columns_that_fit
 from eqviz.plots.styles import natural
 from eqviz.plots.theme import INK, MUTED, PALETTE, SMALL_PT, TWO_COLUMN_MM, figure, theme
@@ -109,7 +110,9 @@ def _draw(ax: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
 def _name(ax: Axes, network: Network, rows: pd.DataFrame) -> None:
     spread, first, second = rows.iloc[0][["orbit_spread", "explained_first", "explained_second"]].astype(float)
     within = f"{spread:.1e}" if 0 < spread < 1e-4 else f"{spread:.1%}"
-    ax.set_title(f"{network.label}: {rows['layer'].iloc[0]}", loc="left", color=network.colour, pad=SMALL_PT + 8)
+    ax.set_title(
+        f"{network.label}: {short_name(str(rows['layer'].iloc[0]))}", loc="left", color=network.colour, pad=SMALL_PT + 8
+    )
     ax.annotate(
         f"{within} of variance within orbits", (0, 1), xycoords="axes fraction", xytext=(0, 4),
         textcoords="offset points", fontsize=SMALL_PT, color=MUTED,

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from eqviz.errors import EqvizError
 from eqviz.plots.inputs import accepted, kept, one_row_each
 from eqviz.plots.labels import Network, chosen, seeds_label
-from eqviz.plots.layeraxis import LayerAxis, Place
+from eqviz.plots.layeraxis import LayerAxis, Place, short_name
 from eqviz.plots.legend import across
 from eqviz.plots.theme import MUTED, SMALL_PT, STRIPE, TWO_COLUMN_MM, blank, dress, points_across, theme
 
@@ -173,7 +173,7 @@ def _over_scale(ax: Axes, table: pd.DataFrame, place: Place, styled: Sequence[Ne
                 markersize=3.5, label=f"{network.label}: {'rotated' if rotated else 'upright'}",
             )  # fmt: skip
     layer, call = place
-    ax.set_title(layer if call == 0 else f"{layer} (call {call + 1})", fontsize=SMALL_PT)
+    ax.set_title(short_name(layer) if call == 0 else f"{short_name(layer)} (call {call + 1})", fontsize=SMALL_PT)
     ax.set_xlabel("scale of the breaking component")
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from eqviz.errors import EqvizError
 from eqviz.plots.inputs import accepted, one_row_each, single
 from eqviz.plots.labels import Network, chosen
+from eqviz.plots.layeraxis import short_name
 from eqviz.plots.theme import SMALL_PT, TWO_COLUMN_MM, blank, dress, theme
 
 Map = npt.NDArray[np.float64]
@@ -106,7 +107,7 @@ class _Block:
                 found = np.full((part["row"].max() + 1, part["column"].max() + 1), np.nan)
                 found[part["row"].to_numpy(dtype=int), part["column"].to_numpy(dtype=int)] = part["value"]
                 (inputs if panel in _INPUTS else maps.setdefault(epoch, {}))[str(panel)] = found
-        title = f"{network.label}\nlayer {rows['layer'].iloc[0]}\n$T$: {rows['element'].iloc[0]}"
+        title = f"{network.label}\nlayer {short_name(str(rows['layer'].iloc[0]))}\n$T$: {rows['element'].iloc[0]}"
         return cls(title, network.colour, str(rows["element"].iloc[0]), inputs, maps)
 
 

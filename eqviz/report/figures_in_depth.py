@@ -12,6 +12,7 @@ from eqviz.plots.attribution_maps import AttributionPanel, BreakingPanel, attrib
 from eqviz.plots.cka import cka_by_layer, twin_cka_by_layer
 from eqviz.plots.culprits import local_defect
 from eqviz.plots.curves import learning_curves
+from eqviz.plots.layeraxis import short_name
 from eqviz.plots.learned_action import learned_action_by_layer
 from eqviz.plots.lie_derivative import lie_derivative_by_layer
 from eqviz.plots.orbit_plane import orbits_in_plane
@@ -64,7 +65,7 @@ def _breaking(section: Section) -> Figure:
     for run, epoch in section.first_runs():
         layer = section.culprit(run)
         found = breaking_example(run, epoch, section.settings, layer, _SHOWN)
-        title = f"{section.label(run.name)}, {'output' if layer == '(output)' else layer}"
+        title = f"{section.label(run.name)}, {'output' if layer == '(output)' else short_name(layer)}"
         panels.append(BreakingPanel(title, found.images, found.maps, found.breaking.tolist(), found.rounding))
     return breaking_attribution(panels)
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
+from torch import nn
 
-from eqviz.capture.layers import stages
+from eqviz.capture.layers import select_layers, stages
 from eqviz.studies.cache import Cache
 from eqviz.studies.measuring import MeasuredSymmetry, measure_symmetry_alone
 from eqviz.studies.measuring_settings import Settings
@@ -26,8 +27,17 @@ def stage_settings(run: Run, settings: Settings, *, mask: bool) -> Settings:
     Raises EqvizError for arguments that the model does not take.
     """
     everything = settings.layers == "*"
-    layers = ",".join(stages(run.architecture())) if everything else settings.layers
+    layers = _stage_globs(run.architecture()) if everything else settings.layers
     return replace(settings, mask=mask, layers=layers or "*", orbit_images=settings.analysis_images or STAGE_IMAGES)
+
+
+def _stage_globs(model: nn.Module) -> str:
+    """The stages of a network, by globs where that can be: one that never runs is then left out and no error.
+
+    Such are heads for training alone.
+    """
+    free = select_layers(model, "*")
+    return ",".join(f"[{name[0]}]{name[1:]}" if name in free else name for name in stages(model))
 
 
 def stage_calls(runs: Sequence[Run], settings: Settings, cache: Cache) -> list[tuple[bool, Call]]:

@@ -211,5 +211,12 @@ def test_without_stages_there_are_convolutions_pools_and_blocks():
     assert stages(build_model("p4cnn", channels=1)) == expected
     assert stages(Net()) == ("stem.0", "block", "conv1", "conv2")  # what lies in a block does not count
     assert stages(nn.Linear(1, 1)) == ()
+
+    class Wrapper(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+    assert stages(Wrapper(Wrapper(Net()))) == tuple(f"inner.inner.{name}" for name in stages(Net()))
     for name in stages(Net()):
         assert name in select_layers(Net(), ",".join(stages(Net())))

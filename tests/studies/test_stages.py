@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from eqviz.models.registry import build_model
+from eqviz.models.registry import MODELS, build_model
 from eqviz.studies.recipes import parse_recipe
 from eqviz.studies.run_folders import Run, read_run
 from eqviz.studies.runs import open_runs
@@ -51,6 +52,25 @@ def turned_back(features, quarters):
                 moved = features[image, channel, (place + quarters) % 4]
                 back[image, channel, place] = torch.rot90(moved, -quarters)
     return back
+
+
+class Auxiliary(nn.Module):
+    """A head that only runs while training, and a block within a wrapper."""
+
+    def __init__(self, in_channels=1, classes=10, channels=2):
+        super().__init__()
+        self.conv, self.conv10 = nn.Conv2d(in_channels, channels, 3), nn.Conv2d(channels, classes, 3)
+        self.aux = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, images):
+        return self.conv10(self.conv(images)).mean((-2, -1))
+
+
+def test_a_stage_that_never_runs_is_left_out(write_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "auxiliary", f"{__name__}:Auxiliary")
+    write_run("aux", model="auxiliary", group="C4", arguments={"channels": 2})
+    table = open_runs(tmp_path, **QUICK).stage_errors()
+    assert table["layer"].unique().tolist() == ["conv", "conv10", "(output)"]
 
 
 def published_l1(model, images, stage):
