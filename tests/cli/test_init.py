@@ -1,6 +1,7 @@
 """`eqviz init` on folders of every kind, and what comes of them: `eqviz runs`, and tables measured."""
 
 import argparse
+import os
 import tomllib
 
 import pytest
@@ -230,6 +231,9 @@ NOTHING = {
     "an optimiser": lambda folder: torch.save({"param_groups": [{"lr": 1}], "state": {}}, folder / "a.pt"),
     "a folder": lambda folder: (folder / "a.pt").mkdir(),
     "nowhere": lambda folder: (folder / "a.pt").symlink_to("nowhere"),
+    "elsewhere": lambda folder: (folder / "a.pt").symlink_to("/dev/zero"),
+    "a pipe": lambda folder: os.mkfifo(folder / "a.pt"),
+    "a loop": lambda folder: (folder / "a.pt").symlink_to("a.pt"),
     "a bad name": lambda folder: torch.save(state(nn.Linear(2, 1)), folder / "a{seed}*.pt"),
 }
 

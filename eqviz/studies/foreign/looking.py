@@ -1,7 +1,6 @@
 """What is in checkpoints: of as few files as will do, the names and shapes of their weights and what else they say."""
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,17 +58,15 @@ class Looker:
         return self._seen.get(path)
 
     def checkpoint(self, path: str) -> Checkpoint:
-        """The file itself. Raises EqvizError for one that cannot be read, or that is no regular file."""
+        """The file itself. Raises EqvizError for one that cannot be read, or that lies elsewhere."""
         full = self.root / path
         if self.tell is not None:
             self.tell(f"opening {printable(path)}")
-        try:
-            mode = os.stat(full).st_mode
-        except OSError as error:
-            found = error.strerror or "no such file"
-            raise EqvizError(str(full), expected="a checkpoint", found=found, fix="remove it") from None
-        if not stat.S_ISREG(mode):
-            raise EqvizError(str(full), expected="a checkpoint", found="no regular file", fix="remove it")
+        if not Path(os.path.realpath(full)).is_relative_to(self.root.resolve()):  # Path.resolve raises for loops
+            raise EqvizError(
+                str(full), expected="a checkpoint inside the folder", found="a link that leads out of it",
+                fix="copy the file into the folder",
+            )  # fmt: skip
         return read_checkpoint(full)
 
 

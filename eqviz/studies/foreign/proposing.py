@@ -86,9 +86,19 @@ def _table(group: Group, looker: Looker, asked: Asked, networks: dict[object, Fo
         *_output(around),
         *_data(around, asked.data_root),
     )
-    notes = tuple(f"guessed: {guess}" for guess in group.guesses)
+    notes = (*(f"guessed: {guess}" for guess in group.guesses), *_counted_from_0(group))
     missing = found if isinstance(found, NotFound) else None
     return Table(group.files, entries, around.fields, notes, around.undecided, missing)
+
+
+def _counted_from_0(group: Group) -> list[str]:
+    """A warning where epoch 0 is no untrained network, because it took steps."""
+    if not {"epoch", "step"} <= {*group.pattern.names}:
+        return []
+    said = [group.pattern.match(path) or {} for path in group.files]
+    if any(int(one["epoch"]) == 0 and int(one["step"]) > 0 for one in said if one):
+        return ["epochs count from 0 here: what figures over training show as untrained has had one epoch"]
+    return []
 
 
 def _network(found: Found | NotFound, given: Mapping[str, Any]) -> list[Entry]:

@@ -163,6 +163,13 @@ def test_files_of_one_network_that_are_no_seeds_have_labels(tmp_path):
     assert [table.values.get("label") for table in tables] == ["Small checkpoint", "Small model best", None]
 
 
+def test_epochs_that_count_from_0_are_told(tmp_path):
+    for epoch in (0, 1):
+        torch.save(SMALL, tmp_path / f"epoch={epoch}-step={9 * epoch + 9}.ckpt")
+    (table,) = propose(tmp_path).tables
+    assert "count from 0" in table.notes[0]
+
+
 def test_it_is_told_which_files_are_opened(tmp_path):
     for seed in range(9):
         torch.save(SMALL, tmp_path / f"a_seed{seed}.pt")
