@@ -1,9 +1,10 @@
 """Signatures are checked while the tests run: shapes wherever they are written, types in every function.
 
-jaxtyping's own import hook binds the arguments of every call, also where no shape is written, makes its wrapper anew
-whenever a function is made inside another, and reads each package that a module imports from its source: together half
-of the time of the tests. Here `jaxtyping.jaxtyped` goes to functions that speak of shapes and beartype alone to the
-others, except to those made inside a function, whose types mypy has read.
+jaxtyping's own import hook binds the arguments of every call, also where no shape is written, checks them again with
+what is returned, makes its wrapper anew whenever a function is made inside another, and reads each package that a
+module imports from its source: together half of the time of the tests. Here beartype checks every function, within a
+context of jaxtyping where shapes are written. Functions made inside others are checked only if they speak of shapes:
+mypy has read their types.
 """
 
 import ast
@@ -11,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
@@ -85,9 +87,22 @@ def checked(made: Any) -> Any:
         return made
     hints = {name: _meaning(hint, made.__globals__) for name, hint in made.__annotations__.items()}
     _shaped[made.__code__] = any(_speaks_of_shapes(hint) for hint in hints.values())
+    if _shaped[made.__code__] and inspect.isgeneratorfunction(made):
+        return jaxtyped(made, typechecker=_checked_types)  # when it is called, not when it begins to yield
     if _shaped[made.__code__]:
-        return jaxtyped(made, typechecker=beartype)
+        return _with_shapes_checked(_with_types_checked(made, hints))
     return made if nested else _with_types_checked(made, hints)
+
+
+def _with_shapes_checked(made: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose types are checked, in every call of which a name of a size stands for one number."""
+
+    @wraps(made)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        with jaxtyped("context"):
+            return made(*arguments, **keywords)
+
+    return call
 
 
 def _with_types_checked(made: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
