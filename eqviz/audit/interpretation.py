@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from eqviz.audit.actions import Action, Match, compose, full_action, identity, moves, reorder, restrict
+from eqviz.audit.declared_actions import declared_permutation, mixes
 from eqviz.audit.expressions import Expressions, Line
 from eqviz.audit.layout import CannotFollow, Dimension, atoms, dimension
 from eqviz.audit.memory import Memory
 from eqviz.audit.values import NONE, Elements, Record, Space, Value, Window
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall
-from eqviz.fields.steerable import Steerable
 from eqviz.groups.group import Group
 
 Transform = Callable[[Space], Space]
@@ -183,13 +182,8 @@ class Interpretation:
 
     def mixes(self, g: int, size: int) -> bool:
         """Whether the innermost layer with a field type of this size says that g mixes channels by a matrix."""
-        for layer in reversed(self.stack):
-            field = self._field_of(layer.layer)
-            if field is not None and field.represents(self.group.elements[g]):
-                shapes = [shape for shape in ((1, size, 1, 1), (1, size)) if field.fits(shape)]
-                if shapes:
-                    return declared_permutation(field, self.group, g, size) is None
-        return False
+        stated = (self._field_of(layer.layer) for layer in reversed(self.stack))
+        return next((found for field in stated for found in mixes(field, self.group, g, size)), False)
 
     def assumed(self, g: int, size: int) -> Action:
         """What an output of this size should do under g: what the layer declares, else nothing."""
@@ -317,32 +311,6 @@ class Interpretation:
         height, width = source.total.size
         space = Space(self.expressions.fresh(height), self.expressions.fresh(width))
         return found.but(dims=source.dims, total=space, local=space, actions=source.actions, first=source.first)
-
-
-def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> Action | None:
-    """The permutation of a flattened fibre of `size` entries by which a field type moves it; None if it has none."""
-    element = group.elements[g]
-    if not field.represents(element):
-        return None
-    order = 1 if isinstance(field, Steerable) else getattr(getattr(field, "group", None), "order", 1)
-    flat = bool(getattr(field, "flattened", False)) or order == 1
-    if size % order:
-        return None
-    axes = (order, size // order) if getattr(field, "group_first", False) else (size // order, order)
-    fibre = (1, size) if flat else (1, *axes)
-    shape = next((found for found in (fibre, (*fibre, 1, 1)) if field.fits(found)), None)
-    if shape is None:
-        return None
-    moved = field.act(torch.arange(size, dtype=torch.float64).reshape(shape), element).reshape(-1)
-    rounded = moved.round()
-    if not bool(((moved - rounded).abs() < _WHOLE).all()):
-        return None
-    action = np.asarray(rounded.long().numpy())
-    return action if np.array_equal(np.sort(action), np.arange(size)) else None
-
-
-_WHOLE = 1e-3
-"""How far from a whole number the place of an entry may lie that matrices of permutations, stored in float32, give."""
 
 
 def graded(matches: Mapping[int, Match]) -> tuple[Elements, Elements]:

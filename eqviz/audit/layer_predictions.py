@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from eqviz.audit.actions import Action, full_action, moves
-from eqviz.audit.interpretation import declared_permutation
+from eqviz.audit.declared_actions import declared_permutation
 from eqviz.audit.judging import Answer, Judgement, surviving, worded, worst
 from eqviz.audit.layout import CannotFollow, atoms, dimension, kinds, only
 from eqviz.audit.values import Snapshot, Value

@@ -15,7 +15,8 @@ def reason(record: Record, grid: Answer, fibre: Answer, judgement: Judgement) ->
     """The reason in words, of the grid first; empty for an operation that could not have failed."""
     parts = []
     if grid is None:
-        parts.append(record.grid_why or "the network does not run on the image with its axes exchanged")
+        why = record.grid_why or "the network does not run on the image with its axes exchanged"
+        parts.append(f"not followed: {why}; --verify measures it" if record.grid_unknown else why)
     elif grid is False:
         parts.append(_of_grid(record, judgement))
     if record.fibre_why and not (grid is None and record.grid_unknown):

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
+from eqviz.audit.rules.choices import each_repeated
 from eqviz.audit.rules.pads import circular_pad
 from eqviz.audit.rules.registry import follow
 from eqviz.audit.values import Snapshot
@@ -92,6 +93,12 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         new = bool(self._tainted) and not self.interpretation.known(tensor)
         if new and self.interpretation.memory.key(tensor) in self._tainted:
             self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
+
+    def depends(self, item: Any) -> bool:
+        """Whether something is a tensor that depends on the image."""
+        if isinstance(item, Tensor):
+            self.written_before(item)
+        return self.interpretation.known(item)
 
     def _weights(self, tensors: Sequence[Tensor]) -> bool:
         """Whether parameters or buffers are among them; whole numbers aside, which choose places."""
@@ -257,6 +264,8 @@ def _digest(constant: Tensor) -> str:
 
 def _written(func: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that an operation writes into."""
+    if _name(func) == "rrelu_with_noise":  # nothing but its noise, in training
+        return []
     schema = func._schema.arguments
     given = {argument.name: value for argument, value in zip(schema, args, strict=False)} | dict(keywords)
     marked = [a.name for a in schema if a.alias_info is not None and a.alias_info.is_write]
@@ -274,7 +283,7 @@ _EVERY_NUMBER = frozenset({"aten::relu_", "aten::clamp_", "aten::clamp_min_", "a
 
 
 class FunctionWatcher(TorchFunctionMode):
-    """Sees circular pads as what they are; torch takes them apart into writes to memory."""
+    """Sees as what they are functions that torch takes apart: circular pads, positions repeated."""
 
     def __init__(self, watcher: Watcher) -> None:
         super().__init__()
@@ -285,24 +294,38 @@ class FunctionWatcher(TorchFunctionMode):
     ) -> Any:
         del types
         keywords = dict(kwargs or {})
-        if func is not F.pad:
-            return func(*args, **keywords)
-        named = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | keywords
+        if func is F.pad:
+            named = dict(zip(("self", "pad", "mode", "value"), args, strict=False)) | keywords
+            given = {"self": named.get("self", named.get("input")), "padding": list(named["pad"])}
+            if named.get("mode") == "circular" and self._watcher.depends(given["self"]):
+                return self._as_one(func, args, keywords, "pad(circular)", circular_pad, given)
+        elif func in (torch.repeat_interleave, Tensor.repeat_interleave):
+            given = {
+                "repeats": None,
+                "dim": None,
+                **dict(zip(("self", "repeats", "dim"), args, strict=False)),
+                **keywords,
+            }
+            given["self"] = given.get("self", given.get("input"))
+            if self._watcher.depends(given["self"]):
+                return self._as_one(func, args, keywords, "repeat_interleave", each_repeated, given)
+        return func(*args, **keywords)
+
+    def _as_one(
+        self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], name: str, rule: Any, given: dict[str, Any]
+    ) -> Any:
+        """The function followed by a rule of its own, not by the operations that it is made of."""
         trace = self._watcher.interpretation
-        if named.get("mode") == "circular":
-            self._watcher.written_before(named["input"])
-        if named.get("mode") != "circular" or not trace.known(named["input"]):
-            return func(*args, **keywords)
         self._watcher.paused = True
         try:
             out = func(*args, **keywords)
         finally:
             self._watcher.paused = False
         trace.next()
-        given = {"self": named["input"], "padding": list(named["pad"])}
+        self._watcher.operations.append(f"{name} {given.get('repeats', '')}")
         try:
-            trace.remember(out, circular_pad(trace, given))
+            trace.remember(out, rule(trace, given))
         except CannotFollow as reason:
-            source = trace.value(named["input"])
-            trace.remember(out, trace.unknown("pad(circular)", [source], [tuple(out.shape)], str(reason))[0])
+            source = trace.value(given["self"])
+            trace.remember(out, trace.unknown(name, [source], [tuple(out.shape)], str(reason))[0])
         return out

@@ -19,7 +19,7 @@ from eqviz.audit.actions import (
     reorder,
     restrict,
 )
-from eqviz.audit.interpretation import declared_permutation
+from eqviz.audit.declared_actions import declared_permutation
 from eqviz.audit.layout import Atom, CannotFollow, viewed
 from eqviz.fields.field_types import field_type
 from eqviz.fields.grid_action import act_on_grid

@@ -27,7 +27,7 @@ def choose(trace: Interpretation, value: Value, place: int, positions: Sequence[
     if list(positions) == list(range(count)):
         return value
     if not positions:
-        raise CannotFollow("nothing is left")
+        raise CannotFollow("a choice of no positions")
     if len(dim) == 1 and dim[0].kind in ("rows", "columns"):
         axis = 0 if dim[0].kind == "rows" else 1
         dims = replaced(value.dims, place, dimension(dim[0].kind, len(positions)))
@@ -42,11 +42,12 @@ def choose(trace: Interpretation, value: Value, place: int, positions: Sequence[
         dims = replaced(value.dims, place, dimension("batch", len(positions)))
         return value.but(dims=dims, origin=trace.new_origin())
     if not dim:  # a dimension of size 1, repeated
-        raise CannotFollow("a dimension repeated by choosing from it")
+        shape = [len(positions) if number == place else size for number, size in enumerate(value.shape)]
+        return expanded(trace, value, shape)
     if only(dim, "tokens"):
         return _of_tokens(trace, value, place, list(positions))
     if not only(dim, "fibre"):
-        raise CannotFollow("a choice across space and fibre")
+        raise CannotFollow("a choice of places and channels at once, that lie in one dimension")
     return _entries(trace, value, place, positions, op)
 
 
@@ -216,6 +217,15 @@ def rot90(trace: Interpretation, given: Arguments) -> Value:
     if turns == 1:
         return permuted(trace, reversed_at(value, places[1]), order)
     return reversed_at(permuted(trace, value, order), places[1]) if turns == 3 else value
+
+
+def each_repeated(trace: Interpretation, given: Arguments) -> Value:
+    """`x.repeat_interleave(times, dim)`: every position several times in a row."""
+    value, times = trace.value(given["self"]), given["repeats"]
+    if not isinstance(times, int) or given["dim"] is None:
+        raise CannotFollow("positions repeated a different number of times each")
+    place = int(given["dim"]) % len(value.dims)
+    return choose(trace, value, place, [p for p in range(extent(value.dims[place])) for _ in range(times)], "repeat")
 
 
 def repeat(trace: Interpretation, given: Arguments) -> Value:

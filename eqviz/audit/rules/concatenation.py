@@ -87,7 +87,7 @@ def beside_tokens(trace: Interpretation, parts: Sequence[Part], place: int) -> V
     """Tokens without a place beside those of a map, such as class tokens."""
     counts = [not isinstance(part, Value) or not _counts_places(part.dims[place]) for part in parts]
     if sum(not count for count in counts) != 1:
-        raise CannotFollow("the tokens of several maps side by side are not followed")
+        raise CannotFollow("the tokens of several maps side by side")
     where = counts.index(False)
     tokens = parts[where]
     if not isinstance(tokens, Value):

@@ -9,16 +9,21 @@ from torch import Tensor, nn
 
 from eqviz.audit.actions import Action, Filters, Match, full_action, identity, invariant
 from eqviz.audit.interpretation import Interpretation, Verdict
-from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, kinds
+from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, extent, kinds, only
 from eqviz.audit.values import NONE, Elements, Space, Value
+from eqviz.fields.grid_action import act_on_grid
+from eqviz.groups.group import Element
 
 Arguments = Mapping[str, Any]
 
 NO_MATCH = "no permutation of its outputs makes up for moving its input: its weights are not shared over the group"
 FREE = "its weights are all equal now, but nothing ties them: training can break it"
-ROUNDING = "its weights are symmetric only up to float32 rounding"
+ROUNDING = (
+    "its weights are symmetric only up to float32 rounding, and no field type says that they should be: declare one"
+)
 STORED = "its filters are symmetric up to the rounding of the stored numbers, as its field type says"
-MATRICES = "its field type acts by matrices that mix channels, which the audit does not follow: measure it (--verify)"
+MATRICES = "its field type acts by matrices that mix channels, which is not followed: --verify measures it"
+BY_PLACE = "every place in space has a weight of its own in a linear layer on flattened space"
 NO_WEIGHTS = "its weights are not known"
 
 
@@ -184,6 +189,8 @@ def _contract_space(
     """A linear layer on flattened space: every place has a weight of its own."""
     dim, outputs = value.dims[place], int(weight.shape[0])
     outer = [number for number in range(len(value.dims)) if number != place]
+    if outputs == extent(dim) and len(spatial) == 2 and only(dim, *_AS_TAPS) and has_values(weight):
+        return _among_places(trace, value, place, weight, bias, op)
     if value.has_taps or any(atom.kind == "fibre" for number in outer for atom in value.dims[number]):
         raise CannotFollow("a linear layer on part of space and part of the fibre")
     on_input: dict[int, Action | None] = {}
@@ -200,12 +207,52 @@ def _contract_space(
         columns = join(space.columns, operation) if "columns" in spatial else space.columns
         return Space(rows, columns)
 
-    why = "every place in space has a weight of its own in a linear layer on flattened space"
     verdict = replace(found, lost=NONE, unknown=found.unknown - shapes_alone, why="" if shapes_alone else found.why)
     return trace.apply(
         value, op, change, dims=dims, verdict=verdict, grid_lost=shapes_alone,
-        grid_why=why if shapes_alone else "", closes=len(spatial) == 2,
+        grid_why=BY_PLACE if shapes_alone else "", closes=len(spatial) == 2,
     )  # fmt: skip
+
+
+def _among_places(
+    trace: Interpretation, value: Value, place: int, weight: Tensor, bias: Tensor | None, op: str
+) -> Value:
+    """A linear layer from all places to as many, as in a mixer: places again, with weights for every pair."""
+    size, dim = tuple(atom.size for atom in value.dims[place]), value.dims[place]
+    pairs = weight.detach().cpu().double().reshape(*size, *size)
+    alone = pairs.new_zeros(size) if bias is None else bias.detach().cpu().double().reshape(size)
+    order = dim[0].kind == "columns"
+    lost, rounding = set(), set()
+    for g in trace.moving:
+        found = [_kept(pairs, trace.group.elements[g], order), _kept(alone, trace.group.elements[g], order)]
+        lost |= {g} if "no" in found else set()
+        rounding |= {g} if "rounding" in found else set()
+    operation = trace.serial
+
+    def change(space: Space) -> Space:
+        joined, placed = trace.expressions.joined, trace.expressions.placed
+        lines = (
+            placed(joined(line, operation).take([0] * len(line)), operation) for line in (space.rows, space.columns)
+        )
+        return Space(*lines)
+
+    verdict = Verdict(value.actions, NONE, frozenset(rounding - lost), ROUNDING if rounding - lost else "")
+    return trace.apply(
+        value, op, change, dims=value.dims, verdict=verdict, grid_lost=frozenset(lost),
+        grid_why=BY_PLACE if lost else "",
+    )  # fmt: skip
+
+
+def _kept(numbers: Tensor, element: Element, columns_first: bool) -> Match:
+    """Whether numbers for every place, or for every pair of places, are the same after the element moved these."""
+    moved = numbers
+    for axes in [(-2, -1), (0, 1)][: numbers.dim() // 2]:
+        turned = moved.movedim(axes, (-1, -2) if columns_first else (-2, -1))
+        turned = act_on_grid(turned, element)
+        moved = turned.movedim((-1, -2) if columns_first else (-2, -1), axes)
+    if moved.shape != numbers.shape:
+        return "no"
+    return invariant(numbers.numpy().reshape(-1), moved.numpy().reshape(-1))
 
 
 _TAPS = ("row taps", "column taps")

@@ -12,6 +12,7 @@ from eqviz.audit.actions import Action
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, Verdict
 from eqviz.audit.layout import SPACE, CannotFollow, Dimension, extent, find, kinds
+from eqviz.audit.rules.choices import choose
 from eqviz.audit.rules.effects import VARYING, Effect
 from eqviz.audit.rules.joins import joined
 from eqviz.audit.rules.views import expanded
@@ -33,7 +34,7 @@ OTHER_FUNCTIONS = frozenset({
     "gelu", "silu", "mish", "hardswish", "abs", "neg", "sign", "rsqrt", "reciprocal", "pow", "sin", "cos",
     "square", "log1p", "expm1", "log_sigmoid_forward", "logit", "isnan", "isinf", "logical_not", "bitwise_not",
     "gt", "lt", "ge", "le", "eq", "ne", "trunc", "frac", "erfc", "cosh", "tan", "nan_to_num", "digamma",
-    "lgamma",
+    "lgamma", "softshrink", "hardshrink", "special_expit", "sinc", "i0", "erfinv",
 })  # fmt: skip
 """Other functions of single numbers."""
 
@@ -83,6 +84,22 @@ def several(trace: Interpretation, given: Arguments, names: Sequence[str], op: s
     return with_constants(trace, value, constants, op)
 
 
+def gated(trace: Interpretation, given: Arguments) -> Value:
+    """`F.glu`: one half times a sigmoid of the other."""
+    value = trace.value(given["self"])
+    place = int(given["dim"]) % len(value.dims)
+    half = value.shape[place] // 2
+    one, other = (choose(trace, value, place, list(range(start, start + half)), "slice") for start in (0, half))
+    return _two_values(trace, one, other, "glu")
+
+
+def leaky_in_the_mean(trace: Interpretation, given: Arguments) -> Value:
+    """`nn.RReLU`, which has one slope in evaluation."""
+    if given["training"]:
+        raise CannotFollow("it draws numbers at random: no symmetry can be said of one pass")
+    return function(trace, given, "rrelu", None)
+
+
 def masked_write(trace: Interpretation, given: Arguments) -> Value:
     """`x[mask] = number`, with one mask of the shape of `x`."""
     indices, number = given["indices"], given["values"]
@@ -103,7 +120,7 @@ def _two_values(trace: Interpretation, one: Value, other: Value, op: str) -> Val
             raise CannotFollow("two tensors whose dimensions count different things")
         dims.append(a or b)
     if one.keys is not None or other.keys is not None:
-        raise CannotFollow("attention weights put together with other activations are not followed")
+        raise CannotFollow("attention weights put together with other activations")
     if one.tokens and other.tokens and one.first != other.first:
         raise CannotFollow("class tokens at other places of the two tensors")
     for kind in SPACE:

@@ -20,9 +20,9 @@ from eqviz.audit.values import Elements, Keys, Space, Value
 
 Arguments = Mapping[str, Any]
 
-CAUSAL = "a causal mask gives every position an order: attention with one is not followed"
-LEARNED = "attention from learned queries, or to learned keys, is not followed"
-MIXED = "a product of two activations over something else than channels or all positions is not followed"
+CAUSAL = "a causal mask gives every position an order"
+LEARNED = "attention from learned queries, or to learned keys"
+MIXED = "a product of two activations over something else than channels or all positions"
 
 
 def product(trace: Interpretation, one: Value, other: Value) -> Value:
@@ -139,7 +139,7 @@ def attention(trace: Interpretation, given: Arguments) -> Value:
     if given.get("is_causal"):
         raise CannotFollow(CAUSAL)
     if float(given.get("dropout_p") or 0) != 0:
-        raise CannotFollow("attention with dropout is not followed")
+        raise CannotFollow("attention with dropout")
     if not all(trace.known(given[name]) for name in names):
         raise CannotFollow(LEARNED)
     query, key, value = (trace.value(given[name]) for name in names)
@@ -147,7 +147,7 @@ def attention(trace: Interpretation, given: Arguments) -> Value:
     mask = given.get("attn_mask", given.get("attn_bias"))
     if mask is not None:
         if trace.known(mask):
-            raise CannotFollow("an attention mask made of the image is not followed")
+            raise CannotFollow("an attention mask made of the image")
         weights = with_constants(trace, weights, [mask], "attention mask")
     weights = softmax_over(trace, weights, len(weights.dims) - 1)
     return product(trace, weights, value)

@@ -11,6 +11,7 @@ from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules import (
     choices,
     concatenation,
+    folding,
     interpolation,
     linear,
     pads,
@@ -18,6 +19,7 @@ from eqviz.audit.rules import (
     products,
     statistics,
     views,
+    volumes,
     windows,
 )
 from eqviz.audit.values import Value
@@ -27,17 +29,22 @@ Simple = Callable[[Interpretation, Arguments], Value]
 WithOutput = Callable[[Interpretation, Arguments, Any], "Value | list[Value]"]
 
 SIMPLE: dict[str, Simple] = {
-    "convolution": windows.convolution,
+    "convolution": volumes.convolution,
     "max_pool2d_with_indices": windows.max_pool,
     "max_pool2d": windows.max_pool,
     "avg_pool2d": windows.avg_pool,
-    "_adaptive_avg_pool2d": windows.adaptive_avg_pool,
-    "adaptive_avg_pool2d": windows.adaptive_avg_pool,
-    "adaptive_max_pool2d": windows.adaptive_max_pool,
+    "_adaptive_avg_pool2d": volumes.adaptive_avg_pool,
+    "adaptive_avg_pool2d": volumes.adaptive_avg_pool,
+    "adaptive_max_pool2d": volumes.adaptive_max_pool,
     "im2col": windows.im2col,
+    "col2im": folding.fold,
+    "max_pool3d_with_indices": volumes.max_pool_3d,
+    "avg_pool3d": volumes.avg_pool_3d,
+    "glu": pointwise.gated,
+    "rrelu_with_noise": pointwise.leaky_in_the_mean,
     "unfold": windows.sliding,
-    "pixel_shuffle": windows.pixel_shuffle,
-    "pixel_unshuffle": windows.pixel_unshuffle,
+    "pixel_shuffle": folding.pixel_shuffle,
+    "pixel_unshuffle": folding.pixel_unshuffle,
     "constant_pad_nd": pads.constant_pad,
     "reflection_pad2d": pads.reflection_pad,
     "replication_pad2d": pads.replication_pad,
@@ -92,6 +99,7 @@ WITH_OUTPUT: dict[str, WithOutput] = {
     "split": choices.split,
     "split_with_sizes": choices.split,
     "unbind": choices.unbind,
+    "var_mean": statistics.two_moments,
 }
 
 BINARY = frozenset({"add", "sub", "mul", "div", "maximum", "minimum", "rsub", "atan2"})
@@ -113,6 +121,36 @@ INTERPOLATION = {
     "_upsample_bilinear2d_aa": "bilinear, antialias",
     "_upsample_bicubic2d_aa": "bicubic, antialias",
 }
+
+
+UNHEARD = "eqviz does not know what this operation does to positions and channels"
+NOT_FOLLOWED = (
+    dict.fromkeys(
+        ("gather", "scatter", "scatter_add", "scatter_reduce", "take", "take_along_dim", "index_add", "max_unpool2d"),
+        "it takes or puts numbers at places of their own for every number",
+    )
+    | dict.fromkeys(
+        ("sort", "topk", "argsort", "median", "kthvalue", "mode", "argmax", "argmin", "nanmedian"),
+        "it picks by rank",
+    )
+    | dict.fromkeys(
+        ("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"),
+        "it runs along one axis in one direction",
+    )
+    | dict.fromkeys(
+        ("grid_sampler_2d", "grid_sampler", "affine_grid_generator", "deform_conv2d", "roi_align", "roi_pool"),
+        "it samples at places that are computed",
+    )
+    | dict.fromkeys(
+        ("_fft_r2c", "_fft_c2c", "_fft_c2r", "stft"),
+        "it works on frequencies",
+    )
+    | dict.fromkeys(
+        ("bernoulli", "native_dropout", "rand_like", "randn_like", "multinomial", "normal"),
+        "it draws numbers at random: no symmetry can be said of one pass",
+    )
+)
+"""Operations that no rule is known for, and why."""
 
 
 def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords: Arguments, out: Any) -> list[Value]:
@@ -140,7 +178,7 @@ def follow(trace: Interpretation, function: Any, given: Sequence[Any], keywords:
         return [pointwise.binary(trace, named, plain)]
     if plain in ("prelu", "_prelu_kernel"):
         return [pointwise.with_constants(trace, trace.value(named["self"]), [_per_channel(trace, named)], "prelu")]
-    raise CannotFollow("eqviz does not know this operation")
+    raise CannotFollow(NOT_FOLLOWED.get(plain, UNHEARD))
 
 
 def _function(trace: Interpretation, function: Any, named: Arguments, name: str) -> Value:

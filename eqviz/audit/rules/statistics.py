@@ -28,6 +28,12 @@ def reduction(trace: Interpretation, given: Arguments, op: str) -> Value:
     return reduced(trace, value, places, bool(given.get("keepdim", False)), op)
 
 
+def two_moments(trace: Interpretation, given: Arguments, out: Sequence[Tensor]) -> list[Value]:
+    """`torch.var_mean`: variance and mean."""
+    del out
+    return [reduction(trace, given, "var"), reduction(trace, given, "mean")]
+
+
 def _places(dims: Any, count: int) -> list[int]:
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return list(range(count))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from eqviz.audit.actions import EXACT, combine, full_action, identity, restrict
+from eqviz.audit.actions import EXACT
 from eqviz.audit.expressions import LAID_OUT, Line
-from eqviz.audit.interpretation import Interpretation, Verdict
-from eqviz.audit.layout import Atom, CannotFollow, Dimension, dimension, extent
+from eqviz.audit.interpretation import Interpretation
+from eqviz.audit.layout import CannotFollow, Dimension, dimension, extent
 from eqviz.audit.rules.linear import has_values, linear_verdict
 from eqviz.audit.values import Space, Value, Window
 from eqviz.groups.group import Integers
@@ -66,9 +66,8 @@ def changes_both(reads: Sequence[Integers], size: Pair) -> bool:
     return same[0] == same[1]
 
 
-def convolution(trace: Interpretation, given: Arguments) -> Value:
-    """`aten.convolution` in two dimensions, transposed or not."""
-    value = trace.value(given["input"])
+def convolved(trace: Interpretation, value: Value, given: Arguments) -> Value:
+    """A convolution over rows and columns, transposed or not."""
     weight: Tensor = given["weight"]
     lead = maps(value)
     if len(lead) != 2 or weight.dim() != 4:
@@ -81,7 +80,7 @@ def convolution(trace: Interpretation, given: Arguments) -> Value:
         reads = [transposed_windows(size[a], kernel[a], stride[a], padding[a], extra[a], dilation[a]) for a in (0, 1)]
     else:
         reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1)]
-    shape = _described(kernel, stride, padding, dilation, size)
+    shape = described(kernel, stride, padding, dilation, size)
     if transposed:
         shape = replace(shape, leftover=shown(extra))
     inside = all(bool((r != OUTSIDE).all()) for r in reads)
@@ -121,14 +120,19 @@ def _window(given: Arguments, size: Pair) -> tuple[Pair, Pair, Pair, Pair, bool]
     return kernel, stride, pair(given.get("padding", 0)), pair(given.get("dilation", 1)), bool(given.get("ceil_mode"))
 
 
-def _described(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Window:
+def described(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Window:
+    """The numbers of windows, with what is left over at the end."""
     rows, columns = (leftover(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a]) for a in (0, 1))
     return Window(shown(kernel), shown(stride), shown(padding), shown(dilation), shown((rows, columns)))
 
 
 def max_pool(trace: Interpretation, given: Arguments) -> Value:
     """Maximum over windows; padding never counts."""
-    value = trace.value(given["self"])
+    return max_pooled(trace, trace.value(given["self"]), given)
+
+
+def max_pooled(trace: Interpretation, value: Value, given: Arguments) -> Value:
+    """The same for what is known of a tensor."""
     lead, size = maps(value), value.total.size
     kernel, stride, padding, dilation, ceil = _window(given, size)
     reads = [windows(size[a], kernel[a], stride[a], padding[a], padding[a], dilation[a], ceil=ceil) for a in (0, 1)]
@@ -137,7 +141,7 @@ def max_pool(trace: Interpretation, given: Arguments) -> Value:
     return trace.apply(
         value, "max_pool2d", on_axes(lambda line, axis: trace.expressions.maximum(line, groups[axis], stage)),
         dims=spatial(lead, (len(reads[0]), len(reads[1]))), stage=("maximum", stage),
-        window=_described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
+        window=described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
     )  # fmt: skip
 
 
@@ -161,7 +165,7 @@ def avg_pool(trace: Interpretation, given: Arguments) -> Value:
     return trace.apply(
         value, "avg_pool2d", on_axes(lambda line, axis: trace.expressions.weighted(line, weights[axis], stage)),
         dims=spatial(lead, (len(reads[0]), len(reads[1]))), stage=("linear", stage),
-        window=_described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
+        window=described(kernel, stride, padding, dilation, size), closes=changes_both(reads, size),
     )  # fmt: skip
 
 
@@ -209,7 +213,7 @@ def im2col(trace: Interpretation, given: Arguments) -> Value:
     dims = (lead[0], (*lead[1], *taps), (*dimension("rows", len(reads[0])), *dimension("columns", len(reads[1]))))
     return trace.apply(
         value, "unfold", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], LAID_OUT)), dims=dims,
-        window=_described(kernel, stride, padding, dilation, size), stage=value.stage,
+        window=described(kernel, stride, padding, dilation, size), stage=value.stage,
     )  # fmt: skip
 
 
@@ -231,60 +235,4 @@ def sliding(trace: Interpretation, given: Arguments) -> Value:
         value, "unfold",
         on_axes(lambda line, a: trace.expressions.taps(line, reads, LAID_OUT) if a == axis else line), dims=dims,
         stage=value.stage, closes=False, window=Window(str(kernel), str(stride), "0", "1", str(left)),
-    )  # fmt: skip
-
-
-def pixel_shuffle(trace: Interpretation, given: Arguments) -> Value:
-    """Channels laid out as pixels: r x r of them for every pixel."""
-    value = trace.value(given["self"])
-    lead, factor = maps(value), int(given["upscale_factor"])
-    if len(lead) != 2:
-        raise CannotFollow("pixel shuffle of more than channels")
-    channels, height, width = extent(lead[1]) // factor**2, *value.total.size
-    taps: list[Atom] = [*dimension("row taps", factor), *dimension("column taps", factor)]
-    actions, lost = {}, set()
-    for g in trace.moving:
-        how = trace.action(value, g, [1])
-        wanted = [Atom("fibre", channels), *taps]
-        found = None if how is None else _untangled(how, wanted, trace, g)
-        if found is None:
-            lost.add(g)
-        actions[g] = trace.assumed(g, channels) if found is None else found
-    why = "the channels that become the pixels of a block do not change places with them" if lost else ""
-    verdict = Verdict(actions, frozenset(lost), why=why)
-    operation = trace.serial
-
-    def change(line: Line, axis: int) -> Line:
-        del axis
-        return trace.expressions.spread(line, factor, operation)
-
-    dims = spatial((lead[0], dimension("fibre", channels)), (height * factor, width * factor))
-    return trace.apply(
-        value, "pixel_shuffle", on_axes(change), dims=dims, verdict=verdict, window=Window(kernel=str(factor))
-    )
-
-
-def _untangled(how: Integers, wanted: Sequence[Atom], trace: Interpretation, g: int) -> Integers | None:
-    """The action on the channels that stay, if the others change places as the pixels of a block do."""
-    taps = [part for part in wanted if part.kind != "fibre"]
-    channels = wanted[0].size
-    if not taps:
-        return how
-    alone = full_action(identity(1), taps, trace.moves[g])
-    parts = restrict(how, [channels, how.size // channels], [1])
-    if alone is None or parts is None or not np.array_equal(parts[0], alone):
-        return None
-    return parts[1] if np.array_equal(how, combine(parts[1], alone)) else None
-
-
-def pixel_unshuffle(trace: Interpretation, given: Arguments) -> Value:
-    """Pixels laid out as channels: blocks of r x r become one."""
-    value = trace.value(given["self"])
-    lead, factor, size = maps(value), int(given["downscale_factor"]), value.total.size
-    reads = [windows(size[a], factor, factor) for a in (0, 1)]
-    taps = (*dimension("row taps", factor), *dimension("column taps", factor))
-    dims = spatial((*lead[:-1], (*lead[-1], *taps)), (len(reads[0]), len(reads[1])))
-    return trace.apply(
-        value, "pixel_unshuffle", on_axes(lambda line, axis: trace.expressions.taps(line, reads[axis], LAID_OUT)),
-        dims=dims, stage=value.stage, window=Window(str(factor), str(factor), "0", "1", "0"),
     )  # fmt: skip
