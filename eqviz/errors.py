@@ -18,6 +18,19 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
 
 
+def told(error: BaseException, longest: int = 300) -> str:
+    """An error of other people's code in a line: its type and its words, of which there may be none or a million.
+
+    >>> told(ValueError("a bad value"))
+    'ValueError: a bad value'
+    """
+    try:
+        words = str(error)
+    except Exception:  # an error whose text cannot be made must not hide that there was one
+        words = ""
+    return f"{type(error).__name__}: {one_line(words[:longest]) or 'no message'}"
+
+
 class EqvizError(ValueError):
     """Something the user gave cannot be used.
 

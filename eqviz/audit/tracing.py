@@ -26,7 +26,7 @@ from eqviz.audit.interpretation import Interpretation
 from eqviz.audit.rules.views import exchanged
 from eqviz.audit.values import Record, Snapshot
 from eqviz.audit.watching import FunctionWatcher, Watcher
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, placement, tensors_in
 from eqviz.fields.stated_types import note_types
@@ -92,11 +92,9 @@ def trace_model(
                 fix="audit the parts before and after it, or measure the model instead (eqviz.verdict)",
             ) from error  # fmt: skip
         except (Exception, SystemExit) as error:
-            message = (str(error).strip() or "no message").splitlines()[0]
-            reason = f"{type(error).__name__}: {message}"
             raise EqvizError(
                 "audit", expected=f"a forward pass on images of {shape[0]} channels and {shape[1]}x{shape[2]} pixels",
-                found=f"{reason[:300]} (in layer {_innermost(interpretation)})",
+                found=f"{told(error)} (in layer {_innermost(interpretation)})",
                 fix="check the input size, the channels and the model's code",
             ) from error  # fmt: skip
     outputs, notes = _outputs(watcher, result)

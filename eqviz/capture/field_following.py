@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.fields.field_types import FieldType, Image
 from eqviz.fields.geometric_tensors import is_geometric, with_tensor
 from eqviz.fields.layer_calls import LayerCall, layer_names, tensors_in
@@ -68,10 +68,10 @@ class FieldFollower:
             model(images)
         except EqvizError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EqvizError(
                 "model", expected=f"a forward pass on images of shape {tuple(images.shape)} in {images.dtype}",
-                found=f"{type(error).__name__}: {str(error).strip()[:300] or 'no message'}",
+                found=told(error),
                 fix="check the input size, the channels and the model's code",
             ) from error  # fmt: skip
         finally:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.fields.geometric_tensors import tensor_of
 from eqviz.fields.layer_calls import LayerCall, tensors_in
 from eqviz.fields.module_states import ModuleStates
@@ -47,11 +47,10 @@ class Watch:
             return self._model(images)
         except EqvizError:
             raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        except (Exception, SystemExit) as error:  # a network that ends the program must not end eqviz without a word
             raise EqvizError(
                 "model", expected=f"a forward pass on images of shape {tuple(images.shape)}",
-                found=f"{reason[:300]} (last layer that ran: {self._last})",
+                found=f"{told(error)} (last layer that ran: {self._last})",
                 fix="check the input size, the channels and the model's code",
             ) from error  # fmt: skip
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eqviz.capture.field_following import FollowedCall, changed
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import LayerCall, tensors_in
 from eqviz.fields.orbit import align
@@ -69,8 +69,8 @@ class LayerAlone:
             inputs, keywords = changed(self._call.inputs, moved)
             try:
                 outputs = self._call.module(*inputs, **keywords)
-            except Exception as error:  # a layer that leans on what the network sets up around it
-                self._reason = f"alone on its moved input it raises {type(error).__name__}: {str(error).strip()[:120]}"
+            except (Exception, SystemExit) as error:  # a layer that leans on what the network sets up around it
+                self._reason = f"alone on its moved input it raises {told(error, 120)}"
                 return []
             found.append((positions, dict(tensors_in(outputs))))
         return found

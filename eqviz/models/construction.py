@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.models.arguments import brief
 
 if TYPE_CHECKING:
@@ -38,14 +38,26 @@ def construct(about: str, constructor: Callable[..., Any], arguments: Mapping[st
     except (Exception, SystemExit) as error:
         raise EqvizError(
             about, expected="a network that can be built with these arguments",
-            found=f"{type(error).__name__}: {error}"[:300], fix=_advice(error),
+            found=told(error), fix=_advice(error),
         ) from error  # fmt: skip
     if isinstance(made, nn.Module):
+        _refuse_lazy(about, made)
         return made
     raise EqvizError(
         about, expected="a torch.nn.Module", found=f"a value of type {type(made).__name__}",
         fix="name the class, or the function that builds the model",
     )  # fmt: skip
+
+
+def _refuse_lazy(about: str, model: "nn.Module") -> None:
+    from torch.nn.parameter import is_lazy
+
+    lazy = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if is_lazy(value)]
+    if lazy:
+        raise EqvizError(
+            about, expected="weights that have shapes", found=f"lazy ones: {', '.join(lazy[:3])}",
+            fix="name a function that builds the model and runs it once on an image",
+        )  # fmt: skip
 
 
 def check_arguments(about: str, constructor: Callable[..., Any], arguments: Mapping[str, object]) -> None:
@@ -68,6 +80,6 @@ def check_arguments(about: str, constructor: Callable[..., Any], arguments: Mapp
 
 
 def _advice(error: BaseException) -> str:
-    if any(words in str(error) for words in _OLD_NUMPY):
+    if any(words in told(error) for words in _OLD_NUMPY):
         return "e2cnn 0.2.3 needs numpy before 2: install 'eqviz[steerable]' in an environment of its own"
     return "check the arguments, or mend the model"

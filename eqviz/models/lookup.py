@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module, metadata
 from typing import Any, get_type_hints
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 
 GROUP = "eqviz.models"
 """The group of entry points by which a package offers its models."""
@@ -90,7 +90,7 @@ def load(target: str) -> Callable[..., Any]:
     except Exception as error:
         raise EqvizError(
             f"model {target}", expected="a constructor that can be imported",
-            found=f"{type(error).__name__}: {error}"[:300], fix="mend or update the package that offers it",
+            found=told(error), fix="mend or update the package that offers it",
         ) from error  # fmt: skip
     if not callable(found):
         raise EqvizError(

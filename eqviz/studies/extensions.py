@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.models.lookup import offer_module
 
 
@@ -24,6 +24,6 @@ def import_modules(names: Sequence[str]) -> None:
         except (Exception, SystemExit) as error:  # a script that ends itself must not end eqviz without a word
             raise EqvizError(
                 f"--import {name}", expected="a module that can be imported",
-                found=f"{type(error).__name__}: {error}", fix="run from the folder that holds it, or mend the module",
+                found=told(error), fix="run from the folder that holds it, or mend the module",
             ) from error  # fmt: skip
         offer_module(name)

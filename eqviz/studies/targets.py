@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, told
 from eqviz.fields.field_types import Regular, declared
 from eqviz.fields.steerable import Steerable
 from eqviz.groups.group import group as named_group
@@ -218,8 +218,8 @@ def _random(name: str, build: Callable[[], Any], seed: int) -> nn.Module:
         return in_general_position(checked, seed)
     except EqvizError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EqvizError(
-            f"model {name}", expected="a model that can be built", found=f"{type(error).__name__}: {error}"[:300],
+            f"model {name}", expected="a model that can be built", found=told(error),
             fix="give its arguments with --set key=value, or mend the model",
         ) from error  # fmt: skip
