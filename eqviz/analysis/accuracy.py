@@ -132,10 +132,10 @@ def missing_scores(model: nn.Module, images: Float[Tensor, "image channel height
     device, dtype = placement(model)
     with watching(model, {}, _ignore) as watch:
         output = watch.run(images.to(device, dtype))
-    shapes = [tuple(tensor.shape) for _, tensor in tensors_in(output)]
-    if (len(images), classes) in shapes:
+    tensors = [tensor for _, tensor in tensors_in(output)]
+    if any(_are_scores(tensor, len(images), classes) for tensor in tensors):
         return ""
-    given = " and ".join(shape_in_words(shape) for shape in shapes[:3]) or f"a {type(output).__name__} without a tensor"
+    given = " and ".join(_in_words(tensor) for tensor in tensors[:3]) or f"a {type(output).__name__} without a tensor"
     return f"it gives out {given}, no scores (batch, {classes}) of the {classes} classes of the data"
 
 
@@ -143,7 +143,7 @@ def class_scores(output: Any, images: int, classes: int) -> Tensor:
     """The scores (image, class) in what a model returned: its first tensor of that shape."""
     shapes = []
     for _, tensor in tensors_in(output):
-        if tuple(tensor.shape) == (images, classes):
+        if _are_scores(tensor, images, classes):
             return tensor
         shapes.append(tuple(tensor.shape))
     raise EqvizError(
@@ -151,6 +151,16 @@ def class_scores(output: Any, images: int, classes: int) -> Tensor:
         found=str(shapes or type(output).__name__),
         fix="check that the data have the classes that the model was trained on",
     )  # fmt: skip
+
+
+def _are_scores(tensor: Tensor, images: int, classes: int) -> bool:
+    """Whether the largest of each row of a tensor says a class."""
+    return tuple(tensor.shape) == (images, classes) and tensor.dtype != torch.bool and not tensor.is_complex()
+
+
+def _in_words(tensor: Tensor) -> str:
+    real = tensor.is_floating_point()
+    return shape_in_words(tuple(tensor.shape)) + ("" if real else f" of {str(tensor.dtype).removeprefix('torch.')}")
 
 
 def _ignore(*_: object) -> None:

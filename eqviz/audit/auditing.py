@@ -182,13 +182,17 @@ def examine(
     return _put_together(G, size, count, upright, moved, field_of, notes)
 
 
+_LARGEST = 2**16
+"""Pixels of a side: the product of all sides must be a number that torch can count with."""
+
+
 def _checked(input_size: Any) -> tuple[int, int]:
     sides = (input_size, input_size) if isinstance(input_size, int) else input_size
     listed = isinstance(sides, Sequence) and not isinstance(sides, str)
     whole = listed and all(isinstance(n, int) and not isinstance(n, bool) for n in sides)
-    if not whole or len(sides) != 2 or min(sides) < 1:
+    if not whole or len(sides) != 2 or min(sides) < 1 or max(sides) > _LARGEST:
         raise EqvizError(
-            "input size", expected="pixels, 1 or more, or (height, width)", found=repr(input_size)[:60],
+            "input size", expected=f"pixels, 1 to {_LARGEST}, or (height, width)", found=repr(input_size)[:60],
             fix="give 28 or (28, 32)",
         )  # fmt: skip
     return int(sides[0]), int(sides[1])
@@ -213,8 +217,8 @@ def _transposed(
     return moved, []
 
 
-def image_channels(model: nn.Module) -> int:
-    """Channels of the images that a model takes: its `in_channels`, those of its first filter, or 3 if it has none.
+def image_channels(model: nn.Module, otherwise: int = 3) -> int:
+    """Channels of the images that a model takes: its `in_channels`, those of its first filter, `otherwise` if none.
 
     The first module of a steerable library tells them by the type of its input.
     """
@@ -225,7 +229,7 @@ def image_channels(model: nn.Module) -> int:
         if is_steerable_module(module):
             return int(module.in_type.size)  # type: ignore[arg-type]  # of a type of the library
     filters = [p for p in model.parameters() if p.dim() >= 4]
-    return int(filters[0].shape[1]) if filters else 3
+    return int(filters[0].shape[1]) if filters else otherwise
 
 
 def _put_together(

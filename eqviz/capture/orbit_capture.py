@@ -162,7 +162,7 @@ def require_ran(globs: Iterable[str], selected: Mapping[str, nn.Module], ran: It
 
 def require_repeatable(images: Any) -> None:
     """Raise EqvizError for an iterator, which ends: `images` are gone through several times."""
-    if iter(images) is images:
+    if isinstance(images, Iterator):
         raise EqvizError(
             "images", expected="images that can be gone through several times", found="an iterator, which ends",
             fix="give a tensor, an array, a list of batches or a DataLoader",
@@ -195,6 +195,8 @@ def _as_batch(item: Any) -> Tensor:
     if isinstance(item, np.ndarray):
         item = torch.from_numpy(np.require(item, requirements=["C", "W"])) if item.dtype.kind in "fiu" else item
     if isinstance(item, Tensor) and item.dim() == 4 and item.is_floating_point():
+        if not torch.isfinite(item).all():
+            raise EqvizError("images", expected="finite numbers", found="NaN or infinity", fix="take such images out")
         return item
     tensor_like = isinstance(item, Tensor | np.ndarray)
     found = f"{str(item.dtype).removeprefix('torch.')} of shape {tuple(item.shape)}" if tensor_like else repr(item)[:80]
