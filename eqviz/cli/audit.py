@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import rich_click as click
@@ -62,10 +63,10 @@ def audit(
     from eqviz.studies.targets import find_targets, parse_arguments
 
     asked = read_options(**options)
-    targets = find_targets(
-        target, arguments=parse_arguments(settings), channels=options["channels"], epoch=epoch, imports=imports
-    )
-    with working() as progress:
+    with redirect_stdout(sys.stderr), working() as progress:  # networks may print, and are not to spoil the result
+        targets = find_targets(
+            target, arguments=parse_arguments(settings), channels=options["channels"], epoch=epoch, imports=imports
+        )
         found = audit_targets(targets, **asked, progress=progress)
     for line in (line for one in found for line in disagreements_in_words(one)):
         click.secho(f"eqviz: DISAGREEMENT: {line}", err=True, fg="red", bold=True)

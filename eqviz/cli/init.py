@@ -1,6 +1,8 @@
 """`eqviz init`: a description of checkpoints that eqviz did not write."""
 
 import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import rich_click as click
@@ -57,7 +59,7 @@ def init(
         model or "", None, parse_arguments(settings),
         None if input_size is None else parse_size(input_size, "--input-size"), group, data, data_root, infer,
     )  # fmt: skip
-    with working() as tell:
+    with redirect_stdout(sys.stderr), working() as tell:  # networks may print, and are not to spoil the result
         found = propose(ckpt_dir, asked, tell)
     click.echo(proposal_in_words(found), err=dry_run)
     if dry_run:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from eqviz.audit.auditing import Audit, Operation, examine
+from eqviz.audit.auditing import Audit, Operation, examine, image_channels
 from eqviz.audit.layer_predictions import LayerPrediction
 from eqviz.audit.sizes import exactness_by_size
 from eqviz.errors import EqvizError
@@ -63,7 +63,8 @@ def audit_run(run: Run, epoch: int | None, settings: Settings, cache: Cache) -> 
         return known
     model = run.untrained() if epoch is None else run.build(epoch)
     try:
-        found = RunAudit(examine(model, run.input_size, group))
+        channels = image_channels(model, len(run.normalisation.mean))
+        found = RunAudit(examine(model, run.input_size, group, channels=channels))
     except EqvizError as error:
         found = RunAudit(None, str(error))
     cache.write_text(AUDIT, key, _write(found))
@@ -90,10 +91,11 @@ def run_exactness(
     if known is not None:
         return known
     model = run.build(epoch)
+    channels = image_channels(model, len(run.normalisation.mean))
     parts = []
     for place, size in enumerate(sizes, start=1):
         try:
-            rows = exactness_by_size(model, [size], group)
+            rows = exactness_by_size(model, [size], group, channels=channels)
         except EqvizError:
             rows = pd.DataFrame()
         if len(rows):

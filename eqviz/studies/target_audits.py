@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eqviz.analysis.field_inference import fields_from, infer_fields
 from eqviz.analysis.verdicts import verdict
 from eqviz.audit.advice import advice
-from eqviz.audit.auditing import Audit, examine
+from eqviz.audit.auditing import Audit, examine, image_channels
 from eqviz.audit.fixes import Kind, fitted_input, fitting_size
 from eqviz.audit.sizes import exact_sizes, nearest_sizes
 from eqviz.errors import EqvizError
@@ -137,6 +137,8 @@ def audit_target(
     tell(f"auditing {target.name}")
     model = target.build()
     wanted = group or target.group or own_group(model)
+    if channels is None and target.run is not None:  # a network without filters does not say it, its run does
+        channels = image_channels(model, len(target.run.normalisation.mean))
     inferred = None
     try:
         if infer:

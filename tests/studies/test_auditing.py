@@ -88,7 +88,7 @@ def test_an_audit_that_cannot_be_read_back_is_made_again(write_run, tmp_path, mo
     run, cache = read_run(write_run("run")), Cache(tmp_path)
     first = audit_run(run, 1, Settings(), cache)
     (path,) = tmp_path.glob("audit-*.json")
-    monkeypatch.setattr(auditing, "examine", lambda *_: first.audit)
+    monkeypatch.setattr(auditing, "examine", lambda *_, **__: first.audit)
     for spoilt in ("", "{", "[]", '{"group": "C4"}', '{"operations": [{"layer": 3}]}', "\udcff"):
         path.write_text(spoilt, errors="surrogateescape")
         assert audit_run(run, 1, Settings(), cache) == first
@@ -201,16 +201,16 @@ def test_exactness_is_of_models_not_of_seeds(kept):
 def test_sizes_that_a_network_does_not_take_are_left_out(write_run, tmp_path, monkeypatch):
     asked = auditing.exactness_by_size
 
-    def picky(model, sizes, group):
+    def picky(model, sizes, group, channels):
         if sizes != [(8, 8)]:
             raise EqvizError("layer fc", expected="64 features", found="others", fix="give 8 pixels")
-        return asked(model, sizes, group)
+        return asked(model, sizes, group, channels=channels)
 
     monkeypatch.setattr(auditing, "exactness_by_size", picky)
     run = read_run(write_run("run"))
     found = run_exactness(run, 1, sizes_about([run.input_size]), Settings(), Cache(tmp_path))
     assert set(found["input_size"]) == {"8"}
-    monkeypatch.setattr(auditing, "exactness_by_size", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(auditing, "exactness_by_size", lambda *_, **__: pytest.fail("asked again"))
     again = run_exactness(run, 1, sizes_about([run.input_size]), Settings(), Cache(tmp_path))
     pd.testing.assert_frame_equal(again, found)
 
