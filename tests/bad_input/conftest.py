@@ -12,6 +12,7 @@ import tomli_w
 import torch
 
 from eqviz.cli.main import run
+from eqviz.models import lookup
 from eqviz.models.registry import build_model
 
 FEW = ("--limit", "20", "--orbit-images", "2", "--device", "cpu")
@@ -43,6 +44,12 @@ def eqviz(capsys):
         return Outcome(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def no_models_left_behind(monkeypatch):
+    """Modules that a test gives with --import offer their models to no other test."""
+    monkeypatch.setattr(lookup, "_IMPORTED", [*lookup.offered_modules()])
 
 
 @pytest.fixture(scope="session")
