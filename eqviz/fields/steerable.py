@@ -30,6 +30,10 @@ class Fibre:
 
     Of a finite group `table` has them. Of all rotations it is a trigonometric polynomial in the angle: `waves` are its
     coefficients, `(2, frequency, size, size)` of cosines and sines, and `reflected` the matrix of one reflection.
+
+    >>> from eqviz.groups.group import group
+    >>> Fibre("sign", 1, "", {g: np.array([[(-1.0) ** k]]) for k, g in enumerate(group("C4").elements)}).permutes
+    False
     """
 
     name: str
@@ -95,6 +99,12 @@ class Steerable(FieldType):
     `kinds` are the representations side by side along the channels, each with the number of times that it comes in a
     row; `symmetry` is the name of the group. `group` is None where that is SO(2) or O(2), of which every element acts;
     `reflects` says whether reflections do.
+
+    >>> from eqviz.groups.group import group
+    >>> vector = Fibre("irrep_1", 2, "", {g: g.matrix.round() for g in group("C4").elements})
+    >>> field = Steerable("C4", group("C4"), False, ((vector, 3),))
+    >>> field.name, field.act(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]), group("C4").elements[1]).tolist()
+    ('steerable(C4; 3 irrep_1)', [[-2.0, 1.0, -4.0, 3.0, -6.0, 5.0]])
     """
 
     symmetry: str
@@ -149,12 +159,12 @@ class Steerable(FieldType):
             moved: Tensor = _split(features, len(plan.sources))[:, :, plan.sources.to(place)].flatten(1, 2)
             if plan.signs is None:
                 return moved
-            signs = plan.signs.to(place, features.dtype).repeat(features.shape[1] // len(plan.signs))
+            signs = plan.signs.to(features.dtype).to(place).repeat(features.shape[1] // len(plan.signs))
             return moved * signs.view(-1, *(1,) * (features.dim() - 2))
         parts = []
         for channels, matrix in plan.blocks:
             rows = _split(features[:, channels.to(place)], len(matrix))
-            parts.append(torch.einsum("ij,bnj...->bni...", matrix.to(place, features.dtype), rows).flatten(1, 2))
+            parts.append(torch.einsum("ij,bnj...->bni...", matrix.to(features.dtype).to(place), rows).flatten(1, 2))
         found = torch.cat(parts, dim=1)
         return found if plan.back is None else found[:, plan.back.to(place)]
 

@@ -57,6 +57,10 @@ def motions(gspace: Any) -> Motions:
     """The motions that the elements of a gspace's fibre group stand for.
 
     Raises EqvizError for a space that is not the plane, or a group whose elements are of an unknown kind.
+
+    >>> from types import SimpleNamespace as Fake
+    >>> motions(Fake(dimensionality=2, fibergroup=Fake(order=lambda: 2), axis=math.pi / 2)).name
+    'D1(left-right)'
     """
     try:
         found = _by_matrices(gspace) if hasattr(gspace, "basespace_action") else _by_numbers(gspace)

@@ -27,6 +27,16 @@ def steerable(library_type: Any) -> Steerable:
     """The field type of a library, as eqviz's own.
 
     Raises EqvizError for a type that is not over the plane, or whose matrices are not orthogonal.
+
+    >>> class Fake:
+    ...     def __init__(self, **attributes):
+    ...         vars(self).update(attributes)
+    >>> class Trivial(Fake):
+    ...     def __call__(self, element):
+    ...         return np.eye(1)
+    >>> space = Fake(dimensionality=2, fibergroup=Fake(order=lambda: 4))
+    >>> steerable(Fake(gspace=space, size=1, representations=[Trivial(name="irrep_0", size=1)])).name
+    'steerable(C4; 1 irrep_0)'
     """
     kept = _known.get(id(library_type))
     found = kept[1] if kept is not None and kept[0]() is library_type else _kept(library_type)  # ids are used again

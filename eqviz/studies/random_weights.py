@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eqviz.capture.steerable_filters import expand_anew
+from eqviz.fields.geometric_tensors import is_steerable_module
 
 
 def in_general_position(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -30,9 +31,16 @@ def in_general_position(build: Callable[[], nn.Module], seed: int = 0) -> nn.Mod
 
 
 def _trained(model: nn.Module) -> list[Tensor]:
-    """What training changes: parameters and running statistics, but no single number that is kept fixed."""
+    """What training changes: parameters and running statistics, but no single number that is kept fixed.
+
+    Means of a steerable library's own layers stay too: one that does not lie in the invariant part of its field, as no
+    training leaves it, would break the symmetry.
+    """
     lazy = nn.parameter.is_lazy
-    statistics = [tensor for name, tensor in model.named_buffers() if name.rsplit(".", 1)[-1].startswith("running_")]
+    statistics = [
+        tensor for module in model.modules() for name, tensor in module.named_buffers(recurse=False)
+        if name.startswith("running_") or (name.endswith("running_var") and is_steerable_module(module))
+    ]  # fmt: skip
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad or parameter.dim()]
     return [tensor for tensor in (*parameters, *statistics) if not lazy(tensor)]
 
