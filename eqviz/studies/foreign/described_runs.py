@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from eqviz.errors import EqvizError
+from eqviz.errors import EqvizError, printable
 from eqviz.models.registry import find_model, unknown_model
 from eqviz.studies.foreign.descriptions import Description
 from eqviz.studies.run_folders import Run
@@ -143,7 +143,15 @@ def _is_metric(placeholder: str, text: str) -> bool:
 
 
 def apart(runs: Sequence[Run]) -> list[Run]:
-    """The runs with names that tell them apart: of those called alike, the input size and then a number are added."""
+    """The runs with names that tell them apart: of those called alike, the input size and then a number are added.
+
+    In names, labels and regimes, which come from strangers and go to terminals, pages and tables, what is no printing
+    character is spelt out.
+    """
+    runs = [
+        replace(run, name=printable(run.name), label=printable(run.label), regime=printable(run.regime))
+        for run in runs
+    ]
     names = [run.name for run in runs]
     sized = [f"{run.name}-{format_size(run.input_size)}" if names.count(run.name) > 1 else run.name for run in runs]
     found: list[Run] = []

@@ -17,10 +17,12 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Look:
-    """What one file says: `shapes` of the state dict at `place`, the best in it, without the prefixes of wrappers."""
+    """What one file says: the `places` of its state dicts, the best first, whose `shapes` these are, without the
+    prefixes of wrappers.
+    """
 
     path: str
-    place: str
+    places: tuple[str, ...]
     shapes: Shapes
     hyperparameters: Mapping[str, Any]
     epoch: int | None
@@ -75,7 +77,7 @@ def _look(path: str, checkpoint: Checkpoint) -> Look:
     if place is None:
         raise EqvizError(path, expected="weights", found="no weights", fix="remove it")
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.states[place].items()}
-    return Look(path, place, unwrapped(shapes), flat(checkpoint.hyperparameters), checkpoint.epoch)
+    return Look(path, tuple(checkpoint.states), unwrapped(shapes), flat(checkpoint.hyperparameters), checkpoint.epoch)
 
 
 def unwrapped(shapes: Shapes) -> Shapes:

@@ -98,6 +98,8 @@ def find_network(checkpoint: Checkpoint, look: Look, given: Given) -> Found | No
                 return found
             if matched >= tried.get(candidate.name, (0, ""))[0]:
                 tried[candidate.name] = (matched, found)
+            if not matched:
+                break  # not one name in common: no number will mend that
     near = [] if given.model or given.constructor else recognise(look.shapes)
     alike = {one.model: f"{one.model}: {one.why}" for one in near}
     best = max(tried.values(), key=lambda pair: pair[0], default=(0, ""))

@@ -69,12 +69,11 @@ def _nothing(root: Path, paths: Sequence[str], left_out: Mapping[str, str], own:
 def _table(group: Group, looker: Looker, asked: Asked, networks: dict[object, Found | NotFound]) -> Table:
     """The table of a group; `networks` are those found so far, by what they were found by."""
     size = None if asked.input_size is None else asked.input_size[0]
-    checkpoint = looker.checkpoint(group.look.path)
     said = {key: value for key, value in group.look.hyperparameters.items() if key not in SEED_KEYS}
-    key = (group.look.architecture, tuple(checkpoint.states), repr(said))
+    key = (group.look.architecture, group.look.places, repr(said))
     if key not in networks:
         given = Given(asked.model, asked.constructor, asked.arguments, size)
-        networks[key] = find_network(checkpoint, group.look, given)
+        networks[key] = find_network(looker.checkpoint(group.look.path), group.look, given)
     found = networks[key]
     around = surroundings_of(group, found.network if isinstance(found, Found) else None, asked)
     entries = (
@@ -82,13 +81,15 @@ def _table(group: Group, looker: Looker, asked: Asked, networks: dict[object, Fo
         *_network(found, asked.arguments),
         *_measured_with(around),
         *_counts(group),
-        *_weights(found, tuple(checkpoint.states)),
+        *_weights(found, group.look.places),
         *_output(around),
         *_data(around, asked.data_root),
     )
-    notes = (*(f"guessed: {guess}" for guess in group.guesses), *_counted_from_0(group))
+    notes = [*(f"guessed: {guess}" for guess in group.guesses), *_counted_from_0(group)]
+    if around.size_in_names and asked.input_size is not None:
+        notes.append("the input size that was given does not count here: {size} in the file names does")
     missing = found if isinstance(found, NotFound) else None
-    return Table(group.files, entries, around.fields, notes, around.undecided, missing)
+    return Table(group.files, entries, around.fields, tuple(notes), around.undecided, missing)
 
 
 def _counted_from_0(group: Group) -> list[str]:
@@ -117,7 +118,7 @@ def _measured_with(around: Surroundings) -> list[Entry]:
         height, width = around.size.value
         value = height if height == width else [height, width]
         entries.append(Entry("input_size", value, around.size.why, around.size.guessed))
-    return [*entries, Entry("group", around.group.value, around.group.why)]
+    return [*entries, Entry("group", around.group.value, around.group.why, around.group.guessed)]
 
 
 def _counts(group: Group) -> list[Entry]:

@@ -84,10 +84,11 @@ def _channels(network: nn.Module | None, look: Look) -> int:
 def _group(network: nn.Module | None, asked: str | None) -> Because[str]:
     if asked is not None:
         return Because(named_group(asked).name, "as given")
-    found = "C4" if network is None else own_group(network)
-    if network is not None and found != "C4":
-        return Because(found, "declared by its layers")
-    return Because(found, "quarter turns")
+    try:
+        found = "C4" if network is None else own_group(network)
+    except EqvizError as error:  # a field type of a library's that eqviz cannot read
+        return Because("C4", f"quarter turns; {error}", guessed=True)
+    return Because(found, "quarter turns" if found == "C4" else "declared by its layers")
 
 
 def _size(
@@ -111,7 +112,7 @@ def _tried_size(group: Group, network: nn.Module | None, channels: int, data: Be
     own = [(KNOWN[data.value].size,) * 2] if data.value in KNOWN and not data.guessed else []
     usual = [(size, size) for size in sorted(USUAL_SIZES, key=lambda size: (size == 28) == (channels != 1))]
     order = list(dict.fromkeys([*named, *own, *usual]))
-    runs = order if network is None else sizes_that_run(network, channels, order)
+    runs = order if network is None else sizes_that_run(network, channels, order, enough=2)
     if network is not None and not runs:
         return _unusual_size(network, channels, order)
     if network is not None and len(runs) == 1:
@@ -121,7 +122,7 @@ def _tried_size(group: Group, network: nn.Module | None, channels: int, data: Be
         return Because(runs[0], words[runs[0]], guessed=True)
     if network is None:
         return Because(runs[0], "nothing says it", guessed=True)
-    return Because(runs[0], f"nothing says it; it runs at {_list(runs[1:])} too", guessed=True)
+    return Because(runs[0], f"nothing says it; it runs at {_list(runs[1:])} as well", guessed=True)
 
 
 def _unusual_size(network: nn.Module, channels: int, tried: Sequence[Size]) -> Because[Size]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -60,9 +61,10 @@ def try_size(network: nn.Module, channels: int, size: Size, classes: int | None 
     return _chosen(output, classes)
 
 
-def sizes_that_run(network: nn.Module, channels: int, sizes: Iterable[Size]) -> list[Size]:
-    """Those input sizes at which the network gives something out."""
-    return [size for size in sizes if isinstance(try_size(network, channels, size), Output)]
+def sizes_that_run(network: nn.Module, channels: int, sizes: Iterable[Size], enough: int) -> list[Size]:
+    """The first input sizes, as many as are enough, at which the network gives something out."""
+    runs = (size for size in sizes if isinstance(try_size(network, channels, size), Output))
+    return list(islice(runs, enough))
 
 
 def _chosen(output: Any, classes: int | None) -> Output | str:

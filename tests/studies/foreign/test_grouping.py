@@ -27,7 +27,7 @@ class Imagined(Looker):
             self.failed[path] = "broken"
             return None
         width, epoch, said = known
-        self._seen[path] = Look(path, "", {"fc.weight": (width, 2)}, said, epoch)
+        self._seen[path] = Look(path, ("",), {"fc.weight": (width, 2)}, said, epoch)
         return self._seen[path]
 
 

@@ -61,6 +61,13 @@ def test_the_input_size_of_the_names(only, name, size, guessed):
     assert size is None or entries["input_size"].guessed == guessed
 
 
+def test_a_size_in_the_names_counts_before_one_that_is_given(tmp_path):
+    torch.save(SMALL, tmp_path / "net_28px.pt")
+    (table,) = propose(tmp_path, Asked(input_size=(8, 8))).tables
+    assert "input_size" not in table.values
+    assert "does not count here" in table.notes[0]
+
+
 def test_the_only_size_at_which_a_network_runs_is_known(only):
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(2 * 36, 3))
     values, entries = only(network.state_dict(), constructor=lambda: network)

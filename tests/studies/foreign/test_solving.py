@@ -18,7 +18,7 @@ def shapes(network):
         (ResNet, {"in_channels": 2, "classes": 4, "channels": 6}),
         (UNet, {"in_channels": 1, "classes": 2, "channels": 7}),
         (ConvNext, {"in_channels": 3, "classes": 5, "channels": 4}),
-        (Vit, {"in_channels": 3, "classes": 3, "width": 6}),
+        (Vit, {"in_channels": 3, "classes": 3, "channels": 6}),
         (nn.Linear, {"in_features": 5, "out_features": 2}),
     ],
 )  # fmt: skip
