@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from eqviz.errors import EqvizError
-from eqviz.plots.theme import SMALL_PT, TWO_COLUMN_MM, Number, blank, dress, theme
+from eqviz.plots.theme import SMALL_PT, TWO_COLUMN_MM, Number, blank, dress, theme, wrapped
 
 Map = npt.NDArray[np.floating[Any]]
 
 _COLOURS = "RdBu_r"
+_TALL = 84  # points, the height of a map that the name beside it may take
 _MOST = 4
 """Images of a network that are shown side by side."""
 
@@ -104,7 +105,7 @@ def attribution_examples(panels: Sequence[AttributionPanel]) -> Figure:
         for ax, values in zip(axes[1:], maps, strict=True):
             _show_map(ax, values, limit)
         _bar(made, axes[3], "class score")
-        axes[0].set_ylabel(one.title, fontsize=SMALL_PT)
+        axes[0].set_ylabel(wrapped(one.title, _TALL), fontsize=SMALL_PT)
         axes[2].set_xlabel(_cosine(one.cosine), fontsize=SMALL_PT)
         if row == 0:
             titles = ("image x", "attribution of x", f"of g x, moved back\n(g: {one.element})", "difference")
@@ -139,7 +140,7 @@ def breaking_attribution(panels: Sequence[BreakingPanel]) -> Figure:
             _show_map(right, one.maps[place], scale)
             right.set_xlabel(_said(float(one.breaking[place]), rounding=one.rounding), fontsize=SMALL_PT)
             if place == 0:
-                left.set_ylabel(one.title, fontsize=SMALL_PT)
+                left.set_ylabel(wrapped(one.title, _TALL * 2 / max(count, 2)), fontsize=SMALL_PT)
         _bar(made, right, "breaking fraction")
     return made
 

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eqviz.errors import EqvizError
-from eqviz.plots.theme import SMALL_PT, TWO_COLUMN_MM, Number, blank, dress, theme
+from eqviz.plots.theme import SMALL_PT, TEXT_PT, TWO_COLUMN_MM, Number, blank, dress, theme, wrapped
 
 Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]]
 
 _COLOURS = "RdBu_r"
+_TALL = 78  # points, the height of a map that the name beside it may take
 _TITLES = ("$f(x)$", "$T^{-1} f(T x)$", "difference")
 
 
@@ -95,7 +96,7 @@ def _draw(made: Figure, axes: Sequence[Axes], one: FeaturePanel) -> None:
     for ax, values in zip(axes, (one.feature, one.aligned, one.difference), strict=True):
         drawn = ax.imshow(values, cmap=_COLOURS, vmin=-one.limit, vmax=one.limit, interpolation="nearest")
         _frame(ax)
-    axes[0].set_ylabel(one.layer)
+    axes[0].set_ylabel(wrapped(one.layer, _TALL, TEXT_PT))
     bar = made.colorbar(drawn, cax=axes[2].inset_axes((1.06, 0.0, 0.07, 1.0)))
     dress(bar.ax)
     if np.isfinite(one.relative_error):

@@ -188,7 +188,8 @@ def _title(ax: Axes, network: Network, rows: pd.DataFrame) -> str:
     if wrong:
         text = f"{network.label}: DISAGREES in {len(wrong)} of {len(answers)} layers, first {wrong[0][0]}"
         return text if text_width(text, TEXT_PT + 1) < points_across(ax)[0] else text.replace(": ", ":\n", 1)
-    return f"{network.label}: {f'{len(right)} of {len(answers)} layers as predicted' if right else 'no prediction'}"
+    text = f"{network.label}: {f'{len(right)} of {len(answers)} layers as predicted' if right else 'no prediction'}"
+    return text if text_width(text, TEXT_PT) < 1.05 * points_across(ax)[0] else text.replace(": ", ":\n", 1)
 
 
 def _legend(made: Figure, table: pd.DataFrame, *, subsamples: bool) -> None:

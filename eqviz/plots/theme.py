@@ -5,6 +5,7 @@
 """
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -85,7 +86,8 @@ def theme() -> Iterator[None]:
     ...     mpl.rcParams["pdf.fonttype"]
     42
     """
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box is drawn in its place
         yield
 
 
@@ -159,6 +161,21 @@ def decades(lowest: Number, most: int = 7) -> list[float]:
 
 
 @lru_cache(maxsize=1024)
+def wrapped(text: str, room: Number, size: Number = SMALL_PT) -> str:
+    """A text in as many lines as it takes to be no wider than `room` points, broken at spaces.
+
+    >>> wrapped("P4 CNN, 16 px, pool", 50).splitlines()
+    ['P4 CNN, 16', 'px, pool']
+    """
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and text_width(f"{lines[-1]} {word}", size) <= room:
+            lines[-1] = f"{lines[-1]} {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
 def text_width(text: str, size: Number = SMALL_PT) -> float:
     """How wide a text is in points, in the theme's font.
 

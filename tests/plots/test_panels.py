@@ -6,6 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from eqviz.errors import EqvizError
+from eqviz.plots.attribution_maps import AttributionPanel, BreakingPanel, attribution_examples, breaking_attribution
 from eqviz.plots.features import FeaturePanel, aligned_features
 from eqviz.plots.overview import accuracy_overview
 from eqviz.plots.spectrum import isotypic_spectrum
@@ -164,3 +165,18 @@ def test_layers_of_a_categorical_column_stay_in_order(subgroups_table, synthetic
     table = subgroups_table.assign(layer=pd.Categorical(subgroups_table["layer"], synthetic.LAYERS[::-1], ordered=True))
     names = [label.get_text() for label in surviving_subgroups(table).axes[0].get_yticklabels()]
     assert names == list(synthetic.LAYERS)
+
+
+def test_long_names_beside_maps_are_broken_and_not_cut():
+    name = "resnet (output=embedding), 9 px"
+    maps = np.ones((4, 4))
+    features = aligned_features(maps, [FeaturePanel(name, maps, maps, relative_error=0.0)] * 2)
+    explained = attribution_examples([AttributionPanel(name, maps, maps, maps, 1.0, "rotation 90")])
+    broken = breaking_attribution([BreakingPanel(name, np.ones((3, 4, 4)), np.ones((3, 4, 4)), [0.1] * 3)] * 2)
+    for made in (features, explained, broken):
+        FigureCanvasAgg(made).draw()
+        labels = [ax.yaxis.label for ax in made.axes if "resnet" in ax.get_ylabel()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(label.get_text().replace("\n", " ") == name for label in labels)
+        assert all(made.bbox.y0 <= box.y0 and box.y1 <= made.bbox.y1 for box in boxes)
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
