@@ -88,6 +88,8 @@ def read_name(path: str) -> Name:
 
     >>> [(number.text, number.kind) for number in read_name("p4_28px_seed3_e25.pt").numbers]
     [('4', ''), ('28', 'size'), ('3', 'seed'), ('25', 'epoch')]
+    >>> [(number.text, number.kind) for number in read_name("e2cnn_n28.pt").numbers]
+    [('2', ''), ('28', 'maybe size')]
     """
     texts: list[str] = []
     numbers: list[Number] = []
@@ -124,7 +126,8 @@ def _number(text: str, before: str, after: str, follows_number: bool) -> Number:
     whole = found.group(1)
     camel = _CAMEL.search(whole)
     word = (camel.group() if camel else whole).lower()
-    single = not (follows_number and found.start() == 0 and "/" not in before)  # not the e of 1e-3
+    within = after[:1].isalpha()  # not the e of e2cnn
+    single = not within and not (follows_number and found.start() == 0 and "/" not in before)  # nor that of 1e-3
     kind = _kind_by_form(text, after) or _kind_by_word(before, whole.lower(), word, single)
     return Number(text, kind, word, lone)
 
