@@ -149,8 +149,7 @@ def apart(runs: Sequence[Run]) -> list[Run]:
     character is spelt out.
     """
     runs = [
-        replace(run, name=printable(run.name), label=printable(run.label), regime=printable(run.regime))
-        for run in runs
+        replace(run, name=printable(run.name), label=printable(run.label), regime=printable(run.regime)) for run in runs
     ]
     names = [run.name for run in runs]
     sized = [f"{run.name}-{format_size(run.input_size)}" if names.count(run.name) > 1 else run.name for run in runs]

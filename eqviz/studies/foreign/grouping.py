@@ -10,6 +10,7 @@ from eqviz.studies.foreign.merging import Group, merged
 from eqviz.studies.foreign.naming import Name, read_name
 from eqviz.studies.foreign.patterns import NUMBERS, FilePattern
 from eqviz.studies.foreign.placeholders import choose
+from eqviz.studies.toml_tables import TomlTable
 
 MOST_GROUPS = 100
 _MOST_OPENED = 300
@@ -58,7 +59,7 @@ def group_files(paths: Sequence[str], looker: Looker) -> tuple[tuple[Group, ...]
 def _can_be_pattern(path: str) -> bool:
     try:
         path.encode()
-        return not FilePattern(path).names
+        return not FilePattern(TomlTable({"files": path}, "").text("files")).names
     except (EqvizError, UnicodeEncodeError):
         return False
 

@@ -96,7 +96,7 @@ def test_files_without_any_order_are_described_one_by_one():
 
 
 def test_names_that_cannot_be_patterns_are_left_out():
-    names = ["a{x}.pt", "b*.pt", "~c.pt", "d\udcff.pt", "e" * 401 + ".pt"]
+    names = ["a{x}.pt", "b*.pt", "~c.pt", "d\udcff.pt", "e" * 401 + ".pt", "f\x00.pt"]
     groups, left_out, _ = grouped(alike("new\nline_seed0.pt", *names))
     assert [group.pattern.text for group in groups] == ["new\nline_seed{seed}.pt"]
     assert set(left_out) == set(names)
