@@ -20,8 +20,12 @@ class LeftOut:
         self._named: dict[str, dict[str, list[str]]] = {}
 
     def add(self, kind: str, name: str, error: EqvizError) -> None:
-        """Note that a `table` or a `figure` was left out; names of one reason are told together."""
+        """Note that a `table` or a `figure` was left out; names of one reason are told together.
+
+        Why networks have no accuracy is told by :func:`without_accuracy`.
+        """
         reason = error.found if isinstance(error, NoAnswerError) else str(error)
+        reason = "no network has an accuracy" if reason.startswith(NO_ACCURACY) else reason
         self._named.setdefault(reason, {}).setdefault(kind, []).append(name)
 
     def in_words(self) -> list[str]:

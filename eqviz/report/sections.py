@@ -199,7 +199,7 @@ class Section:
 
         `tables` are those in depth that it is drawn from, `drawn` how many images of the first run of each network.
         """
-        listed = self.table("networks")
+        listed = self._shown_in(figure, tables)
         labels = [network_label(*place) for place in zip(listed["model"], listed["input_size"], strict=True)]
         names = "; ".join(dict.fromkeys(labels))
         seeds = _counted(int(listed["n_seeds"].min()), int(listed["n_seeds"].max()), "seed")
@@ -228,6 +228,18 @@ class Section:
             parts += [BALANCED] if self.settings.balanced else []
         groups = " and ".join(self._parts(2))
         return " ".join([*parts, f"Group {groups}; {self._computed(set(rows['run']))}{self._masked}."])
+
+    def _shown_in(self, figure: str, tables: Sequence[str]) -> pd.DataFrame:
+        """The rows of `networks` that a figure shows: those that its first table has rows of."""
+        listed = self.table("networks")
+        first = (
+            self.table("accuracy") if figure.startswith(OF_ACCURACY) else self.in_depth(tables[0]) if tables else listed
+        )
+        if "model" not in first:
+            return listed
+        known = set(zip(first["model"].astype(str), first["input_size"].astype(str), strict=True))
+        own = zip(listed["model"].astype(str), listed["input_size"].astype(str), strict=True)
+        return listed[[place in known for place in own]]
 
     @property
     def _masked(self) -> str:

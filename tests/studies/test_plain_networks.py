@@ -1,11 +1,15 @@
 """Networks that were not written for eqviz, from checkpoints to tables: what is measured, left out and said of each."""
 
+import json
+
 import numpy as np
 import pytest
 
 from eqviz.errors import EqvizError, NoAnswerError
 from eqviz.models.registry import MODELS
-from eqviz.report.build import make_tables
+from eqviz.report.build import make_tables, write_report
+from eqviz.report.figures import FIGURES
+from eqviz.report.tables import MEASURED
 from eqviz.studies.analyses import analyse_run
 from eqviz.studies.measuring_settings import Settings
 from eqviz.studies.runs import open_runs
@@ -199,3 +203,50 @@ def test_grey_images_go_through_a_network_of_three_channels(registered, write_ru
     write_run_in(tmp_path, "colour", model="vgg", arguments={"in_channels": 3}, normalisation=three, data=data)
     table = open_runs(tmp_path, **QUICK, layers="features.0").equivariance()
     assert table["layer"].tolist() == ["features.0", "(output)"]
+
+
+FEW_FIGURES = ("accuracy_overview", "benchmarks", "breaking_by_layer", "predicted_and_measured", "patching")
+FEW_TABLES = (*MEASURED, "patching", "patching_summary", "comparisons", "significance", "symmetry_match")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Reports of a few figures and tables."""
+    monkeypatch.setattr("eqviz.report.figures.FIGURES", {name: FIGURES[name] for name in FEW_FIGURES})
+    monkeypatch.setattr("eqviz.report.tables.TABLES", FEW_TABLES)
+
+
+def written(runs, folder):
+    """The names of the files of a report, what was said, its page and its record."""
+    told = []
+    files = write_report(runs, folder, formats=("png",), table_formats=("csv",), on_work=told.append)
+    names = {path.relative_to(folder).as_posix() for path in files}
+    return names, told, (folder / "index.html").read_text(), json.loads((folder / "provenance.json").read_text())
+
+
+def test_a_report_without_any_accuracy_has_all_the_rest(dense, few, tmp_path):
+    names, told, page, record = written(dense, tmp_path / "report")
+    drawn = {name for name in names if name.endswith(".png")}
+    assert drawn == {"breaking_by_layer.png", "predicted_and_measured.png"}
+    assert {"tables/networks.csv", "tables/symmetry_match.csv", "tables/skipped_layers.csv"} <= names
+    assert not {"tables/accuracy.csv", "tables/benchmarks.csv", "tables/patching.csv"} & names
+    (line,) = [remark for remark in told if remark.startswith("Left out") and "accuracy_overview" in remark]
+    assert "patching, patching_summary" in line
+    assert "figures accuracy_overview, benchmarks, patching (no network has an accuracy)" in line
+    assert line in page
+    assert set(record["no_accuracy"]) == {"unet", "blind"}
+
+
+def test_beside_classifiers_the_others_are_named_once(registered, write_run_in, few, tmp_path):
+    write_run_in(tmp_path / "runs", "unet", model="unet")
+    write_run_in(tmp_path / "runs", "vit", model="vit", arguments={"channels": 4})
+    names, told, page, record = written(open_runs(tmp_path / "runs", **QUICK), tmp_path / "report")
+    assert {f"{name}.png" for name in FEW_FIGURES} <= names
+    assert sum("unet (it gives out" in line for line in told) == 1
+    assert not any(line.startswith("Not in the table") for line in told)
+    captions = {figure["file"]: figure["caption"] for figure in record["figures"]}
+    assert "Networks: vit, 8 px." in captions["accuracy_overview"]
+    assert "Networks: vit, 8 px." in captions["patching"]
+    assert "Networks: unet, 8 px; vit, 8 px." in captions["breaking_by_layer"]
+    assert "Layers that could not be measured" in page
+    assert "vit: blocks.0.self_attn[0], blocks.0.dropout1, blocks.0.norm1 and " in page
