@@ -150,7 +150,7 @@ def _typed(name: str, column: "pd.Series[str]") -> "pd.Series[Any]":
     missing = column == ""
     if name in _TEXT:
         return column.where(~missing, None) if name == "interval" else column
-    if set(column[~missing]) <= {"True", "False"} and not missing.all():
+    if set(column[~missing].unique()) <= {"True", "False"} and not missing.all():
         marks = column.map({"True": True, "False": False, "": pd.NA})
         return marks.astype("boolean" if missing.any() else bool)
     numbers = pd.to_numeric(column.where(~missing), errors="coerce")
