@@ -9,6 +9,7 @@ be the same numbers in another order. Different filters agree in that with proba
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ class Moves:
     columns_reversed: bool
 
 
+@lru_cache(maxsize=64)
 def moves(element: Element) -> Moves:
     """Those of an element that keeps the pixel grid.
 

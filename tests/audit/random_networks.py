@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from eqviz.fields.field_types import FieldType, Image, Invariant, Regular, declare
 from eqviz.groups.group import Group, group
+from tests.audit import memory_steps as memory
 from tests.audit import pointwise_steps as pointwise
 from tests.audit import steps
 from tests.audit import window_steps as windows
@@ -46,6 +47,9 @@ KINDS: dict[str, tuple[int, Draw, Build]] = {  # kind: how often, its arguments,
     "excitation": (3, pointwise.draw_excitation, pointwise.build_excitation),
     "normalisation": (4, pointwise.draw_normalisation, pointwise.build_normalisation),
     "activation": (8, pointwise.draw_activation, pointwise.build_activation),
+    "attention": (2, memory.draw_attention, memory.build_attention),
+    "written": (2, memory.draw_written, memory.build_written),
+    "beside": (1, memory.draw_beside, memory.build_beside),
     "mixing": (1, pointwise.draw_nothing, pointwise.build_mixing),
     "branches": (5, None, None),  # type: ignore[dict-item]  # drawn and built below: made of steps
     "coset_max": (1, pointwise.draw_nothing, pointwise.build_coset_max),

@@ -14,7 +14,7 @@ from eqviz.audit.rules.choices import choose
 from eqviz.audit.rules.effects import UNEQUAL, Effect
 from eqviz.audit.rules.joins import joined, side_by_side
 from eqviz.audit.rules.linear import has_values
-from eqviz.audit.rules.pads import axis_of, more_channels
+from eqviz.audit.rules.pads import axis_of, more_channels, wider_actions
 from eqviz.audit.rules.pointwise import with_constants
 from eqviz.audit.values import NONE, Elements, Space, Value, Window
 
@@ -76,10 +76,15 @@ def _beside_channels(trace: Interpretation, parts: Sequence[Part], place: int, o
     more = sum(int(constant.shape[place]) for constant in constants)
     value = side_by_side(trace, values, place) if len(values) > 1 else values[0]
     own = extent(value.dims[place])
+    likely = wider_actions(trace, value, place, 0, more)
     value = more_channels(trace, value, place, 0, more)
     numbers = torch.cat([constant.detach().cpu().double() for constant in constants], place)
     nothing = numbers.new_zeros(1).expand([own if at == place else n for at, n in enumerate(numbers.shape)])
-    value = with_constants(trace, value, [torch.cat([nothing, numbers], place)], op, made_of=constants)
+    together = torch.cat([nothing, numbers], place)
+    tried = [(actions, Effect(trace, value.but(actions=actions), together, constants)) for actions in likely]
+    fitting = [actions for actions, effect in tried if not (effect.grid_lost or effect.verdict.lost)]
+    value = value.but(actions=(fitting or likely)[0])
+    value = with_constants(trace, value, [together], op, made_of=constants)
     return in_order(trace, value, parts, place)
 
 

@@ -63,15 +63,14 @@ class Effect:
         self.verdict = Verdict(value.actions, lost, rounding | free, why)
 
     def _without_repeats(self, constant: Tensor) -> Tensor:
-        """The same with one position along rows or columns where all of them hold the same numbers."""
+        """The same with one place, if all places hold the same numbers."""
         if not has_values(constant) or not any(self.varies):
             return constant
-        lead = len(self.value.dims) - constant.dim()
+        lead, first = len(self.value.dims) - constant.dim(), constant
         for place, dim in enumerate(self.value.dims[lead:]):
-            first = constant.narrow(place, 0, 1)
-            if dim and only(dim, *SPACE, "tokens", "keys") and bool((constant == first).all()):
-                constant = first
-        return constant
+            if dim and only(dim, *SPACE, "tokens", "keys"):
+                first = first.narrow(place, 0, 1)
+        return first if bool((constant == first).all()) else constant
 
     def _varying_axes(self, constant: Tensor) -> tuple[bool, bool]:
         """Whether the numbers have an entry for every row, and for every column."""
@@ -161,6 +160,9 @@ def _placed_apart(blocks: Sequence[Block], name: str, of: str, first: int, size:
 def _moved(block: Block, element: Element, action: Action) -> Floats:
     """The numbers after the element: places move, and the entries of the fibre by its action."""
     numbers, counted = block
+    if all(size == 1 or kind == "fibre" for size, kind in zip(numbers.shape, counted, strict=False)):
+        entries: Floats = numbers.reshape(-1)
+        return entries[action].reshape(numbers.shape) if "fibre" in counted else numbers
     moved = torch.from_numpy(np.ascontiguousarray(numbers))
     for names in _PAIRS:
         axes = [counted.index(name) if name in counted else -1 for name in names]

@@ -49,14 +49,17 @@ def fold(trace: Interpretation, given: Arguments) -> Value:
 
 
 def _as_taps(trace: Interpretation, value: Value, wanted: Sequence[Atom]) -> Verdict:
-    """What laying channels out as the pixels of blocks does to the fibre."""
+    """What laying channels out as the pixels of blocks does to the fibre, of which part may stand in the batch."""
     actions, lost = {}, set()
+    beside = extent(atom for atom in value.dims[0] if atom.kind == "fibre")
     for g in trace.moving:
-        how = trace.action(value, g, [1])
-        found = None if how is None else _untangled(how, wanted, trace, g)
-        if found is None:
+        how, rest = trace.action(value, g, [1]), trace.action(value, g, [0])
+        found = None if how is None or rest is None else _untangled(how, wanted, trace, g)
+        if found is None or rest is None:
             lost.add(g)
-        actions[g] = trace.assumed(g, wanted[0].size) if found is None else found
+            actions[g] = trace.assumed(g, wanted[0].size * beside)
+        else:
+            actions[g] = combine(rest, found)
     return Verdict(actions, frozenset(lost), why=NOT_TAPS if lost else "")
 
 

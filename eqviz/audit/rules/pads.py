@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from eqviz.audit.actions import Action
 from eqviz.audit.expressions import Line
 from eqviz.audit.interpretation import Interpretation, replaced
 from eqviz.audit.layout import CannotFollow, dimension, extent, only
@@ -81,17 +82,38 @@ def more_channels(trace: Interpretation, value: Value, place: int, before: int, 
         kept = range(max(0, -before), count - max(0, -after))
         value = choose(trace, value, place, list(kept), "slice")
         before, after = max(0, before), max(0, after)
+    wide = [*value.shape[:place], value.shape[place] + before + after, *value.shape[place + 1 :]]
+    dims = replaced(value.dims, place, dimension("fibre", wide[place]))
+    wider = value.but(dims=dims, alike=None, stage=("", trace.serial), origin=trace.serial)
+    return wider.but(actions=wider_actions(trace, value, place, before, after)[0])
+
+
+def wider_actions(trace: Interpretation, value: Value, place: int, before: int, after: int) -> list[dict[int, Action]]:
+    """How elements may move the fibre when constant entries stand beside those of a dimension, likeliest first.
+
+    As the layer declares; as the entries of the other dimensions move, such as those of a group axis; or not at all.
+    """
     shape = [extent(atom for atom in dim if atom.kind == "fibre") for dim in value.dims]
     wide = [*shape[:place], shape[place] + before + after, *shape[place + 1 :]]
     entries = np.arange(int(np.prod(wide))).reshape(wide)
     inside = entries.take(range(before, before + shape[place]), axis=place).reshape(-1)
-    actions = {}
+    outside = np.setdiff1d(entries.reshape(-1), inside)
+    others = [number for number in range(len(shape)) if number != place]
+    found: list[dict[int, Action]] = [{}, {}, {}]
     for g in trace.moving:
-        moved = np.arange(entries.size)
-        moved[inside] = inside[value.actions[g]]
-        actions[g] = moved
-    dims = replaced(value.dims, place, dimension("fibre", wide[place]))
-    return value.but(dims=dims, actions=actions, alike=None, stage=("", trace.serial), origin=trace.serial)
+        still = np.arange(entries.size)
+        still[inside] = inside[value.actions[g]]
+        along, rest = still.copy(), trace.fibre_action(value, g, others)
+        if rest is not None:
+            lines = np.moveaxis(entries, place, 0).reshape(wide[place], -1)  # entries of the others, one after another
+            moved = entries.reshape(-1).copy()
+            moved[lines.reshape(-1)] = lines[:, rest].reshape(-1)
+            along[outside] = moved[outside]
+        stated = trace.declared_action(g, entries.size)
+        fits = stated is not None and np.array_equal(stated[inside], still[inside])
+        for number, action in enumerate((stated if stated is not None and fits else along, along, still)):
+            found[number][g] = action
+    return found
 
 
 def reflection_pad(trace: Interpretation, given: Arguments) -> Value:

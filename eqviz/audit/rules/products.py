@@ -31,6 +31,7 @@ def product(trace: Interpretation, one: Value, other: Value) -> Value:
     Positions stay positions: of all pairs of them where both tensors have them (attention weights, whose second axis is
     kept aside as keys), or they are summed over, which no element that keeps the grid can tell.
     """
+    one, other = _over_keys(one, -1), _over_keys(other, -2)
     if other.keys is not None and "keys" in kinds(other.dims[-2]):
         turned = product(trace, _exchanged(trace, other), _exchanged(trace, one))
         return _exchanged(trace, turned)
@@ -58,6 +59,19 @@ def product(trace: Interpretation, one: Value, other: Value) -> Value:
     )  # fmt: skip
     mine = kept is not None or "tokens" in kinds(atoms(one.dims[:-1]))
     return found.but(keys=kept, first=one.first if mine else other.first)
+
+
+def _over_keys(value: Value, place: int) -> Value:
+    """Attention weights with their keys in this dimension; places and keys may change roles."""
+    keys, own = value.keys, value.dims[place]
+    other = -1 if place == -2 else -2
+    if keys is None or kinds(own) == {"keys"} or kinds(value.dims[other]) != {"keys"} or not _places(own):
+        return value
+    dims = list(value.dims)
+    dims[place], dims[other] = dimension("keys", extent(own)), keys.atoms
+    total, local = keys.spaces
+    kept = Keys(own, value.first, (value.total, value.local))
+    return value.but(dims=tuple(dims), total=total, local=local, first=keys.first, keys=kept)
 
 
 def _lines(trace: Interpretation, one: Value, other: Value) -> dict[str, Space]:
