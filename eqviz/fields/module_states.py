@@ -6,13 +6,13 @@ graph either, which torch refuses to copy.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from eqviz.errors import EqvizError
-from eqviz.fields.geometric_tensors import is_library_type
+from eqviz.fields.geometric_tensors import is_library_type, is_steerable_module
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -50,7 +50,7 @@ class ModuleStates:
 
 
 def copied(model: AnyModule) -> AnyModule:
-    """A deep copy of a model, on its own but for the field types of steerable libraries, which never change.
+    """A deep copy of a model, on its own but for what never changes in steerable libraries: field types and bases.
 
     Buffers that hang on the graph, as filters made with gradients on do, are copied as numbers. Raises EqvizError for a
     model that holds what cannot be copied, such as parameters that do so too.
@@ -68,6 +68,8 @@ def copied(model: AnyModule) -> AnyModule:
             if is_library_type(value):
                 memo[id(value)] = value
                 memo[id(value.gspace)] = value.gspace
+        for value in _of_a_basis(module):
+            memo[id(value)] = value
     try:
         return copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:
@@ -75,6 +77,26 @@ def copied(model: AnyModule) -> AnyModule:
             "model", expected="one that can be copied (copy.deepcopy)", found=str(error).split("\n")[0][:200],
             fix="keep modules, files and results of layers out of its attributes",
         ) from error  # fmt: skip
+
+
+def _of_a_basis(module: nn.Module) -> Iterator[object]:
+    """What the expansion of a filter in its basis holds beside tensors: functions and tables by the thousand."""
+    expansion = getattr(module, "basisexpansion", None)
+    if is_steerable_module(module) and isinstance(expansion, nn.Module):
+        for part in expansion.modules():
+            held = [value for name, value in vars(part).items() if name not in _OF_TORCH]
+            yield from (value for value in held if not any(isinstance(x, Tensor | nn.Module) for x in _items(value)))
+
+
+def _items(value: object) -> Iterable[object]:
+    """What a container holds, or the value itself."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple | set) else (value,)
+
+
+_OF_TORCH = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 def _on_the_graph(module: nn.Module) -> Iterator[Tensor]:
