@@ -14,8 +14,16 @@ def one_line(text: str) -> str:
     >>> print(one_line("a\nb \x1b[2J"))
     a b \x1b[2J
     """
-    words = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    r"""`text` with everything that is no printing character spelt out, line ends among them.
+
+    >>> print(printable("a\nb"))
+    a\nb
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def told(error: BaseException, longest: int = 300) -> str:

@@ -1,5 +1,6 @@
 """`eqviz`: the commands, and how errors leave the program: one line on standard error, exit status 2."""
 
+import io
 import shlex
 import signal
 import sys
@@ -58,9 +59,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"eqviz: interrupted; what was finished is kept; {again}", err=True)
         return INTERRUPTED
     except OSError as error:
-        about = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{about}{error.strerror or error}")
+        return _fail(str(_no_access(error)))
     return status if isinstance(status, int) else 0
+
+
+def _no_access(error: OSError) -> EqvizError:
+    return EqvizError(
+        str(error.filename or "files"), expected="to read and write it", found=error.strerror or str(error),
+        fix="check the path, its permissions, and the room on the disk",
+    )  # fmt: skip
 
 
 def _fail(message: str) -> int:
@@ -71,4 +78,7 @@ def _fail(message: str) -> int:
 def main() -> None:
     """Entry point of the installed command. SIGTERM ends it as Ctrl-C does, its worker processes included."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is spelt out
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run())

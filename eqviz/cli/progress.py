@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import rich_click as click
 
+from eqviz.errors import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -38,10 +40,10 @@ class _Lines:
         if step.kind in _ENDS:
             state = "from the cache" if step.reused else "measured"
             what = _ENDS[step.kind].format(epoch=step.epoch)
-            click.echo(f"[{step.place}/{step.runs}] {step.run}, {what}: {state}", err=True)
+            click.echo(one_line(f"[{step.place}/{step.runs}] {step.run}, {what}: {state}"), err=True)
 
     def work(self, what: str) -> None:
-        click.echo(what, err=True)
+        click.echo(one_line(what), err=True)
 
 
 class _Bar:

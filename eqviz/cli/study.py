@@ -8,6 +8,7 @@ import rich_click as click
 
 from eqviz.cli.options import measuring_options, output_option, runs_argument, table_formats
 from eqviz.cli.progress import Listener, listening
+from eqviz.errors import one_line
 
 if TYPE_CHECKING:
     from eqviz.studies.runs import Runs
@@ -21,9 +22,8 @@ def opened(ckpt_dir: str, options: dict[str, Any]) -> "Iterator[tuple[Runs, List
     with listening() as listener:
         runs = open_runs(ckpt_dir, on_step=listener.step, **options)
         yield runs, listener
-    click.echo(
-        f"{len(runs.checkpoints)} checkpoints, {runs.reused} of them from the cache in {runs.cache.folder}", err=True
-    )
+    told = f"{len(runs.checkpoints)} checkpoints, {runs.reused} of them from the cache in {runs.cache.folder}"
+    click.echo(one_line(told), err=True)
 
 
 def command_line() -> str:

@@ -14,6 +14,7 @@ from eqviz.groups.subsampling import windows
 from eqviz.plots.labels import Network, model_label
 from eqviz.plots.sampled_grid import Integers, SampledGrid
 from eqviz.plots.subgroups import short_name
+from eqviz.plots.theme import drawn
 
 Pair = tuple[int, int]
 Row = Mapping[Hashable, Any]
@@ -87,7 +88,7 @@ def audited_grids(
         if found is not None:
             sampling, row = found
             names, _ = seen.setdefault((str(network.input_size), sampling), ([], row))
-            names.append(model_label(network.model))
+            names.append(drawn(model_label(network.model)))
     if not seen:
         raise EqvizError(
             "sampling_grid", expected="a network with a strided convolution or a pool", found="none that was traced",

@@ -13,7 +13,7 @@ from eqviz.plots.inputs import accepted, kept, one_row_each
 from eqviz.plots.labels import Network, chosen, network_label, seeds_label
 from eqviz.plots.layeraxis import LayerAxis
 from eqviz.plots.legend import above
-from eqviz.plots.theme import MUTED, ONE_COLUMN_MM, SMALL_PT, TWO_COLUMN_MM, panel, points_across, theme
+from eqviz.plots.theme import MUTED, ONE_COLUMN_MM, SMALL_PT, TWO_COLUMN_MM, drawn, panel, points_across, theme
 
 _OWN, _TWINS = "cka_summary", "twin_cka_summary"
 _MANY_LAYERS = 16
@@ -110,7 +110,7 @@ def _pairs(table: pd.DataFrame, networks: Sequence[Network] | None) -> Iterator[
         own = network.rows(table)
         for (model, size), rows in own.groupby(["other_model", "other_input_size"], sort=False, observed=True):
             same = (str(model), str(size)) == (network.model, str(network.input_size))
-            other = network_label(str(model), str(size))
+            other = drawn(network_label(str(model), str(size)))
             if str(model) == network.model:  # whose name need not be said twice
                 other = other.rsplit(", ", 1)[-1]
             style = replace(network, label=f"{network.label}, two seeds" if same else f"{network.label} and {other}")

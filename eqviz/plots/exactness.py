@@ -18,7 +18,7 @@ from eqviz.plots.layeraxis import LayerAxis
 from eqviz.plots.legend import columns_that_fit
 from eqviz.plots.styles import natural
 from eqviz.plots.subgroups import short_name
-from eqviz.plots.theme import INK, MUTED, ONE_COLUMN_MM, SMALL_PT, STRIPE, TWO_COLUMN_MM, figure, theme
+from eqviz.plots.theme import INK, MUTED, ONE_COLUMN_MM, SMALL_PT, STRIPE, TWO_COLUMN_MM, drawn, figure, theme
 
 Cells = npt.NDArray[np.int64]
 Glyph = str | list[tuple[int, int]]
@@ -77,7 +77,7 @@ def exactness_by_size(
         trained = [one for one in networks or () if one.model == model]
         _draw(ax, own, _axis(own, subsampling), glyphs, tall)
         _mark_sizes(ax, _sizes(own), trained)
-        ax.set_title(model_label(model), loc="left", pad=9 if trained else None)
+        ax.set_title(drawn(model_label(model)), loc="left", pad=9 if trained else None)
     for ax in panels[len(models) :]:
         ax.set_axis_off()
     _legend(made, table, glyphs, trained=bool(networks), subsamples=bool(subsampling))

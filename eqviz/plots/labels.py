@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from eqviz.errors import EqvizError
 from eqviz.plots.styles import Dash, Pair, family, looks, natural
+from eqviz.plots.theme import drawn
 
 _NAME = re.compile(r"(p4m|p4|z2)[-_ ]?(cnn|conv|resnet\d*)(?:_(two_pools|published|histology))?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"(\w+)\((\w+=.*)\)")
@@ -24,7 +25,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Network:
-    """A model at an input size, and how it is drawn. `dash` is a line style of matplotlib."""
+    """A model at an input size, and how it is drawn. `label` is text for matplotlib, `dash` one of its line styles."""
 
     model: str
     input_size: int | str
@@ -73,7 +74,7 @@ def networks(table: pd.DataFrame) -> tuple[Network, ...]:
     ]
     styled = looks(contexts, _exact(table, pairs))
     return tuple(
-        Network(model, _size(size), network_label(model, size), *vars(styled[model, size]).values())
+        Network(model, _size(size), drawn(network_label(model, size)), *vars(styled[model, size]).values())
         for model, size in sorted(styled, key=_by_name)
     )
 

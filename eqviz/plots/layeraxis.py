@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from eqviz.plots.theme import MUTED, SMALL_PT, STRIPE, Number, points_across, text_width
+from eqviz.errors import printable
+from eqviz.plots.theme import MUTED, SMALL_PT, STRIPE, Number, drawn, points_across, text_width
 
 Place = tuple[str, int]
 
@@ -140,11 +141,12 @@ def short_name(layer: str) -> str:
 
 
 def _end_of(name: str, room: int) -> str:
+    name = drawn(printable(name))
     if len(name) <= room:
         return name
     parts = name.split(".")
     kept = next((k for k in range(1, len(parts)) if len(".".join(parts[k:])) < room), len(parts) - 1)
-    return f"…{'.'.join(parts[kept:])}" if kept else name
+    return f"…{'.'.join(parts[kept:])[1 - room :]}"
 
 
 def _name_stripe(ax: Axes, x: float, places: int) -> None:

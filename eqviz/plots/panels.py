@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from eqviz.plots.theme import TEXT_PT, points_across, text_width
+from eqviz.plots.theme import TEXT_PT, drawn, points_across, text_width
 
 _FILLED = 0.8
 """How much of the room above a panel its title may take: the letter stands before it, and labels beside it."""
@@ -27,12 +27,13 @@ def trained_on(ax: Axes, places: Sequence[tuple[str, str]]) -> dict[tuple[str, s
     >>> trained_on(figure()[1][0], [("a/cells.npz", "upright")])
     {('a/cells.npz', 'upright'): 'cells.npz, trained: upright'}
     """
-    names = {place: short_name(place[0]) for place in places}
-    together = {place: f"{name}, trained: {place[1]}" for place, name in names.items()}
+    names = {place: drawn(short_name(place[0])) for place in places}
+    regimes = {place: f"trained: {drawn(place[1])}" for place in places}
+    together = {place: f"{name}, {regimes[place]}" for place, name in names.items()}
     room = 0.75 * points_across(ax)[0]
     if all(text_width(title, TEXT_PT) < room for title in together.values()):
         return together
-    return {place: f"{name}\n{in_lines(ax, f'trained: {place[1]}')}" for place, name in names.items()}
+    return {place: f"{name}\n{in_lines(ax, regimes[place])}" for place, name in names.items()}
 
 
 def in_lines(ax: Axes, text: str) -> str:
@@ -57,5 +58,4 @@ def in_lines(ax: Axes, text: str) -> str:
 def lettered(ax: Axes, place: int, title: str) -> None:
     """A title at the left with the letter of the panel: a, b, c, ...; numbers after z."""
     letter = chr(ord("a") + place) if place < 26 else str(place + 1)
-    plain = title.replace("$", "\\$")  # no formula
-    ax.set_title(f"$\\mathbf{{{letter}}}$  {plain}", loc="left")
+    ax.set_title(f"$\\mathbf{{{letter}}}$  {drawn(title)}", loc="left")

@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,15 @@ def theme() -> Iterator[None]:
     with mpl.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box is drawn in its place
         yield
+
+
+def drawn(text: str) -> str:
+    r"""A name as matplotlib is to draw it: two dollar signs in it are no formula.
+
+    >>> print(drawn("from $5 to $9"))
+    from \$5 to \$9
+    """
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
 def millimetres(width: Number, height: Number) -> tuple[float, float]:

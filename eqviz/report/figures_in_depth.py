@@ -21,6 +21,7 @@ from eqviz.plots.patched import patching
 from eqviz.plots.probes import probe_accuracy
 from eqviz.plots.split import function_split
 from eqviz.plots.symmetry_of_data import data_symmetry, symmetry_match
+from eqviz.plots.theme import drawn
 from eqviz.plots.training import breaking_over_training
 from eqviz.plots.training_features import MOST_BLOCKS, features_over_training
 from eqviz.report.figure_kinds import FIRST, FigureKind
@@ -52,11 +53,8 @@ def _explained(section: Section) -> Figure:
     panels = []
     for run, epoch in section.first_runs():
         found = explained_example(run, epoch, section.settings)
-        panels.append(
-            AttributionPanel(
-                section.label(run.name), found.image, found.upright, found.moved_back, found.cosine, found.element
-            )
-        )
+        name = drawn(section.label(run.name))
+        panels.append(AttributionPanel(name, found.image, found.upright, found.moved_back, found.cosine, found.element))
     return attribution_examples(panels)
 
 
@@ -65,7 +63,7 @@ def _breaking(section: Section) -> Figure:
     for run, epoch in section.first_runs():
         layer = section.culprit(run)
         found = breaking_example(run, epoch, section.settings, layer, _SHOWN)
-        title = f"{section.label(run.name)}, {'output' if layer == '(output)' else short_name(layer)}"
+        title = f"{drawn(section.label(run.name))}, {'output' if layer == '(output)' else short_name(layer)}"
         panels.append(BreakingPanel(title, found.images, found.maps, found.breaking.tolist(), found.rounding))
     return breaking_attribution(panels)
 

@@ -8,6 +8,7 @@ from eqviz.errors import EqvizError
 from eqviz.groups.group import group
 from eqviz.plots.exactness import exactness_by_size
 from eqviz.plots.features import FeaturePanel, aligned_features
+from eqviz.plots.layeraxis import short_name
 from eqviz.plots.layers import breaking_by_layer
 from eqviz.plots.overview import accuracy_overview
 from eqviz.plots.predictions import predicted_and_measured
@@ -16,6 +17,7 @@ from eqviz.plots.rotation import accuracy_over_rotation, accuracy_polar
 from eqviz.plots.sampling import sampling_grid
 from eqviz.plots.spectrum import isotypic_spectrum
 from eqviz.plots.subgroups import surviving_subgroups
+from eqviz.plots.theme import drawn
 from eqviz.plots.training_angles import Density, density
 from eqviz.report.figure_kinds import FigureKind
 from eqviz.report.sampling import sampled_grids
@@ -103,11 +105,12 @@ def _features(section: Section) -> Figure:
         )  # fmt: skip
     examples = section.examples(feature_layer(section))
     panels = [_panel(section, example) for example in examples]
-    return aligned_features(examples[0].image, panels, title=f"layer {examples[0].layer}, T: {examples[0].element}")
+    title = f"layer {short_name(examples[0].layer)}, T: {examples[0].element}"
+    return aligned_features(examples[0].image, panels, title=title)
 
 
 def _panel(section: Section, example: Example) -> FeaturePanel:
-    return FeaturePanel(section.label(example.run), example.feature, example.aligned, example.relative_error)
+    return FeaturePanel(drawn(section.label(example.run)), example.feature, example.aligned, example.relative_error)
 
 
 def feature_layer(section: Section) -> str:

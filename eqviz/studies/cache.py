@@ -95,7 +95,9 @@ class Cache:
     def write_table(self, kind: str, key: str, table: pd.DataFrame) -> None:
         """Keep a table."""
         with self._replacing(kind, key, "parquet") as beside:
-            table.to_parquet(beside, index=False, write_page_checksum=True)
+            content = io.BytesIO()  # pyarrow opens no paths that are no text
+            table.to_parquet(content, index=False, write_page_checksum=True)
+            beside.write_bytes(content.getvalue())
 
     def _content(self, kind: str, key: str, suffix: str) -> bytes:
         """The bytes of a file; raises OSError where there is none, a pipe or device among them, which may never end."""

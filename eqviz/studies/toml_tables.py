@@ -1,6 +1,7 @@
 """TOML read strictly: every key is asked for by type and range, and a key that nobody asked for is an error."""
 
 import difflib
+import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ _LARGEST_FILE = 2**20
 
 _MOST_DOTS = 300
 """In one line: tomllib takes time by the square of the parts of a key, hours for a key that fills a file."""
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class TomlTable:
@@ -111,12 +115,12 @@ class TomlTable:
         return tuple(float(value) for value in found)
 
     def text(self, key: str, default: str | None = None, *, longest: int = 4096) -> str:
-        """Text without control characters; only a default may be empty."""
+        """Text without control characters but line ends and tabs; only a default may be empty."""
         if default is not None and not self.has(key):
             return default
         found = self.raw(key, "text")
-        if not isinstance(found, str) or not found.strip() or len(found) > longest or "\0" in found:
-            raise self.refuse(key, f"text of 1 to {longest} characters")
+        if not isinstance(found, str) or not found.strip() or len(found) > longest or _CONTROL.search(found):
+            raise self.refuse(key, f"text of 1 to {longest} characters, none of them control characters")
         return found
 
     def texts(self, key: str, default: Sequence[str]) -> tuple[str, ...]:
