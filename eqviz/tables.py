@@ -255,7 +255,9 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 
 def empty(name: str) -> pd.DataFrame:
     """The table `name` with its columns and no rows."""
-    return pd.DataFrame(columns=list(columns(name)))
+    table = pd.DataFrame(columns=list(columns(name)))
+    table.attrs["table"] = name
+    return table
 
 
 def columns(name: str) -> tuple[str, ...]:

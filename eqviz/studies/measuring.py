@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from eqviz.analysis.accuracy import accuracy_tables, rotations
 from eqviz.analysis.symmetry import Symmetry, measure_symmetry
 from eqviz.audit.auditing import image_channels
-from eqviz.data.images import LabelledImages
+from eqviz.data.images import CHANNELS, LabelledImages
 from eqviz.data.registry import load_images
 from eqviz.errors import EqvizError
 from eqviz.fields.layer_calls import OUTPUT, LayerCall
@@ -80,9 +80,11 @@ def test_images(run: Run, settings: Settings) -> LabelledImages:
     )  # fmt: skip
     found, wanted = images.images.shape[1], len(run.normalisation.mean)
     if found != wanted:
+        can = {found, wanted} <= set(CHANNELS)
         raise EqvizError(
-            f"run {run.name}, images of {images.name}", expected=f"{wanted} channels, as its normalisation has",
-            found=str(found), fix=f"add channels = {wanted} to the settings of its data",
+            f"run {run.name}, images of {images.name}",
+            expected=f"{wanted} channel{'s' if wanted > 1 else ''}, as its normalisation has", found=str(found),
+            fix=f"add channels = {wanted} to the settings of its data" if can else "show it other images",
         )  # fmt: skip
     return images
 

@@ -158,17 +158,40 @@ def test_accuracy_and_breaking_are_those_of_a_plain_loop(run, cache):
         assert table[layer] == pytest.approx(expected, rel=1e-3)
 
 
-def test_data_with_other_classes_or_channels_are_one_line(run, cache, tmp_path):
-    rng = np.random.default_rng(0)
-    for channels, classes, words in ((1, 3, r"class scores of shape \(6, 3\)"), (3, 10, "images of 1 channels")):
-        labels = np.arange(30) % classes
-        shape = (30, 9, 9) if channels == 1 else (30, 9, 9, 3)
-        path = tmp_path / f"{channels}.npz"
+@pytest.fixture
+def other_data(tmp_path):
+    """Writes random images of so many channels and classes; returns the settings that measure on them."""
+
+    def write(channels, classes):
+        rng, labels = np.random.default_rng(0), np.arange(30) % classes
+        shape = (30, 9, 9) if channels == 1 else (30, channels, 9, 9)
+        path = tmp_path / "other.npz"
         np.savez(path, x_train=rng.random(shape, np.float32), y_train=labels, x_test=rng.random(shape, np.float32)[:6],
                  y_test=labels[:6])  # fmt: skip
-        with pytest.raises(EqvizError, match=words) as caught:
-            measure_run(run, 1, replace(QUICK, data=str(path)), cache)
-        assert "\n" not in str(caught.value)
+        return replace(QUICK, data=str(path))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("channels", "fix"), [(3, "add channels = 1 to the settings of its data"), (4, "show it other images")]
+)
+def test_data_with_other_channels_are_one_line(run, cache, other_data, channels, fix):
+    words = f"expected 1 channel, as its normalisation has; found {channels}; {fix}"
+    with pytest.raises(EqvizError, match=words) as caught:
+        measure_run(run, 1, other_data(channels, 10), cache)
+    assert "\n" not in str(caught.value)
+
+
+def test_on_data_with_other_classes_there_is_no_accuracy_but_all_the_rest(run, cache, other_data):
+    settings = other_data(1, 3)
+    found = measure_run(run, 1, settings, cache)
+    assert found.no_accuracy == "it gives out (batch, 10), no scores (batch, 3) of the 3 classes of the data"
+    assert found.accuracy.empty
+    assert found.accuracy_classes.empty
+    assert len(found.symmetry.equivariance())
+    again = measure_run(run, 1, settings, cache)
+    assert (again.reused, again.no_accuracy) == (BOTH, found.no_accuracy)
 
 
 def test_an_unknown_layer_is_one_line_with_near_names(run, cache):

@@ -44,7 +44,7 @@ def test_every_table_has_its_columns_and_the_second_time_comes_from_the_cache(tw
     first = {name: runs.table(name) for name in SCHEMAS}
     for name, schema in SCHEMAS.items():
         assert tuple(first[name].columns) == schema
-        assert len(first[name]) > 0
+        assert len(first[name]) > 0 or name == "skipped_layers"  # these networks have none
         assert first[name].attrs["table"] == name
         keys = [key for key in ("model", "group", "epoch", "data", "regime") if key in schema]
         assert not first[name][keys].isna().any(axis=None)
