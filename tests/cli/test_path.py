@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 
 import joblib
 import pandas as pd
@@ -12,7 +13,8 @@ import tomli_w
 from eqviz.models.registry import MODELS
 from eqviz.report.figures import FIGURES
 from eqviz.report.tables import MEASURED, TABLES
-from eqviz.studies import recipes
+from eqviz.studies import recipes, runs
+from eqviz.studies.runs import open_runs
 
 PRINTED = {"accuracy_table", "benchmark_table", "significance_table"}
 ALONE = {*TABLES, *PRINTED} - {"twin_cka", "twin_cka_summary", "published_comparison"}
@@ -37,11 +39,17 @@ def one(study):
     return study / "p4cnn-8-seed0"
 
 
+@pytest.fixture
+def shallow(few):
+    """Options for few images and layers, for reports with every figure and table."""
+    return (*few, "--layers", "conv1,pool,conv7")
+
+
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_from_a_recipe_to_tables(eqviz, few, tmp_path):
+def test_from_a_recipe_to_tables(eqviz, shallow, tmp_path):
     recipe = {
         "name": "r", "data": {"source": "digits", "train_limit": 40, "test_limit": 20},
         "training": {"epochs": 2, "batch_size": 20}, "checkpoints": {"early": [1]},
@@ -59,15 +67,15 @@ def test_from_a_recipe_to_tables(eqviz, few, tmp_path):
     assert "p4cnn-8-seed0" in listed
     assert "0, 1, 2" in listed
 
-    analysed = eqviz("analyse", runs, *few)
+    analysed = eqviz("analyse", runs, *shallow)
     assert (analysed.status, analysed.out) == (0, "")
     assert "1 checkpoints, 0 of them from the cache" in analysed.err
-    analysed = eqviz("analyse", runs, *few, "--epochs", "all", "-o", tmp_path / "a")
+    analysed = eqviz("analyse", runs, *shallow, "--epochs", "all", "-o", tmp_path / "a")
     assert "3 checkpoints, 1 of them from the cache" in analysed.err
     assert {path.name for path in (tmp_path / "a/tables").iterdir()} == {f"{name}.csv" for name in ALONE}
     assert sorted(pd.read_csv(tmp_path / "a/tables/equivariance.csv")["epoch"].unique()) == [0, 1, 2]
 
-    written = eqviz("tables", runs, *few, "-o", tmp_path / "t", "--format", "md", "--format", "tex")
+    written = eqviz("tables", runs, *shallow, "-o", tmp_path / "t", "--format", "md", "--format", "tex")
     assert written.status == 0
     assert "1 checkpoints, 1 of them from the cache" in written.err
     files = {path.name for path in (tmp_path / "t/tables").iterdir()}
@@ -77,10 +85,10 @@ def test_from_a_recipe_to_tables(eqviz, few, tmp_path):
     assert "epoch 1/1" in quickly.err
 
 
-def test_figures_twice_gives_the_same_files_the_second_time_from_the_cache(eqviz, few, one, tmp_path):
+def test_figures_twice_gives_the_same_files_the_second_time_from_the_cache(eqviz, shallow, one, tmp_path):
     drawn = ("accuracy_polar", "breaking_by_layer", "isotypic_spectrum", "aligned_features")
     formats = ("png", "pdf", "svg")
-    command = ["figures", one, *few]
+    command = ["figures", one, *shallow]
     command += [part for name in drawn for part in ("--only", name)]
     command += [part for name in formats for part in ("--format", name)]
     first, again = (eqviz(*command, "-o", tmp_path / folder / "report") for folder in "ab")
@@ -145,10 +153,10 @@ def test_a_group_that_only_a_plain_network_knows(eqviz, quick, study, tmp_path):
     assert len(table["subgroup"].unique()) == 5
 
 
-def test_interpolated_elements_have_a_report_too(eqviz, few, study, tmp_path):
+def test_interpolated_elements_have_a_report_too(eqviz, shallow, study, tmp_path):
     done = eqviz(
-        "figures", study / "z2cnn-8-seed0", *few, "-o", tmp_path, "--group", "C8", "--format", "png", "--table-format",
-        "csv",
+        "figures", study / "z2cnn-8-seed0", *shallow, "-o", tmp_path, "--group", "C8", "--format", "png",
+        "--table-format", "csv",
     )  # fmt: skip
     assert done.status == 0, done.err
     assert set(pd.read_csv(tmp_path / "tables/equivariance_elements.csv")["grid"]) == {True, False}
@@ -169,7 +177,8 @@ def test_limits_layers_and_mask(eqviz, quick, one, tmp_path):
 
 
 def test_the_verdict_is_that_of_the_output_whatever_layers_are_followed(eqviz, few, study, tmp_path):
-    done = eqviz("tables", study / "p4cnn-9-seed0", *few, "--layers", "conv1", "-o", tmp_path, "--format", "csv")
+    conv1 = ("--layers", "conv1", "--only", "networks")
+    done = eqviz("tables", study / "p4cnn-9-seed0", *few, *conv1, "-o", tmp_path, "--format", "csv")
     assert done.status == 0
     assert pd.read_csv(tmp_path / "tables/networks.csv")["exact"].tolist() == ["no"]
 
@@ -219,6 +228,7 @@ def test_demo_trains_and_reports(eqviz, tmp_path, monkeypatch):
         "tiny.toml",
     )  # fmt: skip
     monkeypatch.setattr(recipes, "demo_recipe", lambda: tiny)
+    monkeypatch.setattr(runs, "open_runs", partial(open_runs, limit=20, orbit_images=4))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     done = eqviz("demo", "-o", tmp_path / "demo")
     assert done.status == 0, done.err

@@ -62,7 +62,8 @@ def test_asking_whether_a_folder_can_be_written_to_leaves_nothing(tmp_path):
 
 
 def test_a_figure_that_the_networks_do_not_allow_is_left_out_and_named(study, tmp_path):
-    still = open_runs(study / "p4cnn-8-seed0", limit=20, orbit_images=2, device="cpu", group="C1")
+    few = {"limit": 20, "orbit_images": 2, "layers": "conv1,pool", "device": "cpu"}
+    still = open_runs(study / "p4cnn-8-seed0", **few, group="C1")
     told = []
     written = write_report(still, tmp_path, formats=("png",), table_formats=("csv",), on_work=told.append)
     names = {path.name for path in written}
