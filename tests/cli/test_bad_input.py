@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import tomli_w
@@ -206,15 +207,28 @@ def test_an_npz_file_with_objects_is_never_unpickled(refused, tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize(
-    ("shape", "classes", "found"),
-    [((40, 9, 9), 3, "class scores"), ((80, 9, 9), 20, "class scores"), ((80, 9, 9, 3), 10, "channel")],
-)
-def test_data_that_do_not_fit_the_network(refused, tmp_path, shape, classes, found):
-    labels = np.arange(shape[0]) % classes
+def other_images(path, shape, classes):
+    """Writes random images of that shape and number of classes."""
     images = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    np.savez(tmp_path / "other.npz", images=images, labels=labels)
-    assert found in refused("--data", tmp_path / "other.npz")
+    np.savez(path, images=images, labels=np.arange(shape[0]) % classes)
+    return path
+
+
+def test_data_of_other_channels_than_the_network_takes(refused, tmp_path):
+    line = refused("--data", other_images(tmp_path / "other.npz", (80, 9, 9, 3), 10))
+    assert "found 3; add channels = 1 to the settings of its data" in line
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_data_of_other_classes_leave_the_accuracy_out(eqviz, few, spoilt, tmp_path, classes):
+    data = other_images(tmp_path / "other.npz", (80, 9, 9), classes)
+    done = eqviz("tables", spoilt, "-o", tmp_path / "report", *few, "--data", data, "--only", "accuracy")
+    assert done.status == 2
+    assert f"found no accuracy: it gives out (batch, 10), no scores (batch, {classes})" in done.err
+    done = eqviz("tables", spoilt, "-o", tmp_path / "report", *few, "--data", data, "--only", "networks")
+    assert done.status == 0
+    assert f"no scores (batch, {classes}) of the {classes} classes of the data" in done.err
+    assert pd.read_csv(tmp_path / "report/tables/networks.csv")["accuracy_0"].isna().all()
 
 
 def test_output_folders_that_are_in_the_way(refused, tmp_path):
