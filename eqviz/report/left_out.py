@@ -95,7 +95,8 @@ def skipped_line(skipped: pd.DataFrame) -> list[str]:
     """
     if len(skipped) == 0:
         return []
-    layers, reasons = len(skipped), skipped["reason"].map(_kind_of).nunique()
+    layers = len(skipped.drop_duplicates(["run", "layer"]))  # once for all saved epochs
+    reasons = skipped["reason"].map(_kind_of).nunique()
     return [
         f"{layers} layer{'s' if layers > 1 else ''} could not be measured, for {reasons} "
         f"reason{'s' if reasons > 1 else ''}: see the table skipped_layers"
@@ -112,12 +113,13 @@ def skipped_in_words(skipped: pd.DataFrame) -> list[tuple[str, str]]:
     [('it never ran', 'a: v, w, x and 2 others')]
     """
     found = []
-    for _, rows in skipped.groupby(skipped["reason"].map(_kind_of), sort=False):
+    once = skipped.drop_duplicates(["run", "layer"])
+    for _, rows in once.groupby(once["reason"].map(_kind_of), sort=False):
         layers: dict[tuple[str, ...], list[str]] = {}
         for run, part in rows.groupby("run", sort=False):
             layers.setdefault(tuple(part["layer"].astype(str)), []).append(str(run))
         reason = str(rows["reason"].iloc[0])
-        found += [(reason, f"{', '.join(runs)}: {_first_of(names)}") for names, runs in layers.items()]
+        found += [(reason, f"{_first_of(runs)}: {_first_of(names)}") for names, runs in layers.items()]
     return found
 
 
