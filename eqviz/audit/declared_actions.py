@@ -25,7 +25,8 @@ def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> A
     shape = next((found for found in (fibre, (*fibre, 1, 1)) if field.fits(found)), None)
     if shape is None:
         return None
-    moved = field.act(torch.arange(size, dtype=torch.float64).reshape(shape), element).reshape(-1)
+    counted = torch.arange(1, size + 1, dtype=torch.float64)  # not from 0, whose sign is lost
+    moved = field.act(counted.reshape(shape), element).reshape(-1) - 1
     rounded = moved.round()
     if not bool(((moved - rounded).abs() < _WHOLE).all()):
         return None

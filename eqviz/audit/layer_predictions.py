@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ from eqviz.audit.judging import Answer, Judgement, surviving, worded, worst
 from eqviz.audit.layout import CannotFollow, atoms, dimension, kinds, only
 from eqviz.audit.values import Snapshot, Value
 from eqviz.errors import EqvizError
-from eqviz.fields.field_types import FieldType, Regular, counts_where_it_fits, field_type
+from eqviz.fields.field_types import FieldType, Regular, Tokens, counts_where_it_fits, field_type
 from eqviz.fields.layer_calls import layer_names, matches, near_names
 from eqviz.fields.stated_types import stated_if_readable
 from eqviz.groups.group import Group
@@ -56,6 +57,12 @@ class StatedFields:
                     "fields", expected="names or globs of layers in the model", found=repr(glob),
                     fix=f"near names are {', '.join(near_names(glob, self._names))}",
                 )  # fmt: skip
+
+    @cached_property
+    def types(self) -> tuple[FieldType, ...]:
+        """The types that are given for layers, or that these declare, each once."""
+        found = [*self._given.values(), *(stated_if_readable(name, module) for name, module in self._names.items())]
+        return tuple(dict.fromkeys(field for field in found if field is not None))
 
     def given(self, layer: str, shape: tuple[int, ...] | None = None) -> FieldType | None:
         """The type that was given for this layer; the last glob that matches, and whose type fits the shape, counts."""
@@ -101,7 +108,10 @@ def _field(
     """The field type that a layer's output is predicted under, its source, and whether the weights act like that."""
     moving = range(1, group.order)
     size = int(np.prod([atom.size for atom in value.fibre_kinds], dtype=np.int64))
-    stated = field_of(snapshot.layer, snapshot.shape)
+    stated, tokens = field_of(snapshot.layer, snapshot.shape), _tokens(value)
+    if tokens is not None and (stated is None or stated == tokens):
+        source = "by shape" if stated is None else "declared"
+        return tokens.name, source, {g: _still(group, value, g, tokens) for g in moving}
     if stated is not None:
         source = "declared" if field_of.given(snapshot.layer, snapshot.shape) is None else "given"
         return stated.name, source, _fitting(group, value, stated, size)
@@ -114,7 +124,7 @@ def _field(
     if still:
         known = len(snapshot.shape) in (2, 4)
         return plain if known else "", "by shape" if known else "", dict.fromkeys(moving, True)
-    for field in _regular_fields(group):
+    for field in (*_regular_fields(group), *field_of.types):
         if field.fits(snapshot.shape) and all(fit is True for fit in _fitting(group, value, field, size).values()):
             return field.name, "by weights", dict.fromkeys(moving, True)
     if len(snapshot.shape) not in (2, 4):
@@ -124,6 +134,23 @@ def _field(
         for g, action in zip(moving, own, strict=True)
     }
     return plain, "by shape", kept
+
+
+def _tokens(value: Value) -> Tokens | None:
+    """The type of a sequence of tokens of a map, those without a place first; None for anything else."""
+    if len(value.dims) != 3 or not only(value.dims[0], "batch") or not only(value.dims[2], "fibre"):
+        return None
+    (height, width), count = value.total.size, value.shape[1]
+    inner = [atom.kind for atom in value.dims[1]]
+    if inner not in (["rows", "columns"], ["tokens"]) or count != value.first + height * width:
+        return None
+    return Tokens(height, width, value.first)
+
+
+def _still(group: Group, value: Value, g: int, tokens: Tokens) -> Answer:
+    """Whether an element leaves the channels of tokens where they are; None where it cannot act on tokens."""
+    still = bool(np.array_equal(value.actions[g], np.arange(len(value.actions[g]))))
+    return still if tokens.represents(group.elements[g]) else None
 
 
 def _regular_fields(group: Group) -> list[Regular]:
