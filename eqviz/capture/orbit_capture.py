@@ -218,6 +218,7 @@ class _Aligner:
         self._waiting: dict[LayerCall, Tensor] = {}
         self._depths: dict[LayerCall, int] = {}
         self._shapes: dict[LayerCall, tuple[int, ...]] = {}
+        self._untyped: set[tuple[int, ...]] = set()
         self.skipped: dict[LayerCall, str] = {}
 
     def expect(self, positions: tuple[int, ...], batch: int) -> None:
@@ -235,10 +236,15 @@ class _Aligner:
         if output.dim() < 2 or len(output) != stacked or not output.numel():
             self.skipped[key] = f"its output of shape {tuple(output.shape)} is no batch of {stacked} activations"
             return
+        shape = tuple(output.shape)
         try:
-            field, origin = resolve_field(key.layer, module, tuple(output.shape), self._fields)
+            field, origin = resolve_field(key.layer, module, shape, self._fields)
         except EqvizError as problem:
+            self._untyped.add(shape)
             self.skipped[key] = f"{problem.found}; {problem.fix}"
+            return
+        if origin == "by shape" and shape in self._untyped and _keeps_shape(key.layer, module, source, shape):
+            self.skipped[key] = "it passes on activations of a layer before it, of which no field type is known"
             return
         aligned = self._align(key, output, field)
         if aligned is None:
@@ -287,6 +293,12 @@ class _Aligner:
         others = [g for g in range(self._group.order) if g not in self._positions]
         whole[others], whole[list(self._positions)] = first, second
         return whole
+
+
+def _keeps_shape(name: str, module: nn.Module, source: Tensor | None, shape: tuple[int, ...]) -> bool:
+    """Whether a layer is an activation or a dropout, which say nothing of the axes that they work on."""
+    keeping = layer_kind(name, module) in ("activation", "dropout") or isinstance(module, nn.Identity)
+    return keeping and source is not None and tuple(source.shape) == shape
 
 
 def subsamples(module: nn.Module, source: Tensor | None, output: Tensor) -> bool:

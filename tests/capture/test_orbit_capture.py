@@ -475,6 +475,21 @@ def test_what_is_left_out_has_its_reason_in_words():
     }
 
 
+def test_an_activation_has_no_type_where_its_input_has_none():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.act, self.other = nn.Linear(1, 3), nn.GELU(), nn.GELU()
+
+        def forward(self, x):
+            return self.other(self.act(self.linear(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2))
+
+    found = capture(Last(), torch.rand(2, 1, 4, 6), "C2")
+    assert [key.layer for key in found.layers] == ["other", "(output)"]
+    assert "channels seem to come last" in found.skipped["linear"]
+    assert found.skipped["act"] == "it passes on activations of a layer before it, of which no field type is known"
+
+
 def test_a_type_given_by_a_glob_counts_where_it_fits():
     class Patches(nn.Module):
         def __init__(self):
