@@ -16,7 +16,7 @@ from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules.choices import each_repeated
 from eqviz.audit.rules.pads import circular_pad
-from eqviz.audit.rules.registry import follow
+from eqviz.audit.rules.registry import AT_RANDOM, RANDOM, follow
 from eqviz.audit.values import Snapshot
 from eqviz.audit.writes import PUTTING, Writes
 
@@ -57,6 +57,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         else:
             out = func(*args, **keywords)
             self._writes.made(_name(func), out)
+            self._drawn(func, out)
         if active and _name(func) in _FILLED:  # takes only the shape of an activation
             number = arguments(func, args, keywords).get("fill_value", _FILLED[_name(func)])
             out = torch.full(tuple(out.shape), number, dtype=out.dtype, device=out.device)
@@ -93,6 +94,12 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
         new = bool(self._tainted) and not self.interpretation.known(tensor)
         if new and self.interpretation.memory.key(tensor) in self._tainted:
             self.interpretation.remember(tensor, self.interpretation.opaque(tuple(tensor.shape)))
+
+    def _drawn(self, func: Any, out: Any) -> None:
+        """Numbers drawn at random are as little known as those of an operation that is not followed."""
+        if _name(func).rstrip("_") in RANDOM and isinstance(out, Tensor):
+            self.interpretation.next()
+            self._unknown(func, (), {}, [out], AT_RANDOM)
 
     def depends(self, item: Any) -> bool:
         """Whether something is a tensor that depends on the image."""

@@ -123,6 +123,11 @@ INTERPOLATION = {
 }
 
 
+AT_RANDOM = "it draws numbers at random: no symmetry can be said of one pass"
+RANDOM = frozenset({
+    "bernoulli", "cauchy", "exponential", "geometric", "log_normal", "multinomial", "native_dropout", "normal",
+    "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "uniform",
+})  # fmt: skip
 UNHEARD = "eqviz does not know what this operation does to positions and channels"
 NOT_FOLLOWED = (
     dict.fromkeys(
@@ -145,10 +150,7 @@ NOT_FOLLOWED = (
         ("_fft_r2c", "_fft_c2c", "_fft_c2r", "stft"),
         "it works on frequencies",
     )
-    | dict.fromkeys(
-        ("bernoulli", "native_dropout", "rand_like", "randn_like", "multinomial", "normal"),
-        "it draws numbers at random: no symmetry can be said of one pass",
-    )
+    | dict.fromkeys(RANDOM, AT_RANDOM)
 )
 """Operations that no rule is known for, and why."""
 
