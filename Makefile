@@ -36,7 +36,7 @@ demo: $(VENV)/.demo-installed
 
 # Lint, types, import contracts, tests.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --durations=5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=5
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -228,7 +228,7 @@ def test_demo_trains_and_reports(eqviz, tmp_path, monkeypatch):
         "tiny.toml",
     )  # fmt: skip
     monkeypatch.setattr(recipes, "demo_recipe", lambda: tiny)
-    monkeypatch.setattr(runs, "open_runs", partial(open_runs, limit=20, orbit_images=4))
+    monkeypatch.setattr(runs, "open_runs", partial(open_runs, limit=20, orbit_images=4, layers="conv1,pool,conv7"))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     done = eqviz("demo", "-o", tmp_path / "demo")
     assert done.status == 0, done.err
