@@ -40,13 +40,13 @@ def product(trace: Interpretation, one: Value, other: Value) -> Value:
         raise CannotFollow(MIXED)
     actions, lost = _contracted(trace, one, other)
     over, onto, kept = one.dims[-1], other.dims[-2], None
-    summed = _places(onto)
+    summed = _places(other, -2)
     if one.keys is not None:
         if kinds(over) != {"keys"} or (one.keys.atoms, one.keys.first) != (onto, other.first):
             raise CannotFollow(MIXED)
-    elif over != onto or (summed and (_places(one.dims[-2]) or _places(other.dims[-1]))):
+    elif over != onto or (summed and (_places(one, -2) or _places(other, -1))):
         raise CannotFollow(MIXED)
-    elif _places(one.dims[-2]) and _places(other.dims[-1]):
+    elif _places(one, -2) and _places(other, -1):
         kept = Keys(other.dims[-1], other.first, (other.total, other.local))
     last: Dimension = other.dims[-1] if kept is None else dimension("keys", extent(other.dims[-1]))
     merged = one.but(
@@ -65,7 +65,7 @@ def _over_keys(value: Value, place: int) -> Value:
     """Attention weights with their keys in this dimension; places and keys may change roles."""
     keys, own = value.keys, value.dims[place]
     other = -1 if place == -2 else -2
-    if keys is None or kinds(own) == {"keys"} or kinds(value.dims[other]) != {"keys"} or not _places(own):
+    if keys is None or kinds(own) == {"keys"} or kinds(value.dims[other]) != {"keys"} or not _places(value, place):
         return value
     dims = list(value.dims)
     dims[place], dims[other] = dimension("keys", extent(own)), keys.atoms
@@ -76,14 +76,13 @@ def _over_keys(value: Value, place: int) -> Value:
 
 def _lines(trace: Interpretation, one: Value, other: Value) -> dict[str, Space]:
     """The rows and columns of a product, total and local."""
-    onto = other.dims[-2]
     found = {}
     for number, name in enumerate(("total", "local")):
         own, theirs = getattr(one, name), getattr(other, name)
-        if not _places(onto):
-            aside = _places(one.dims[-2]) and _of_map(other.dims[-1])
+        if not _places(other, -2):
+            aside = _places(one, -2) and _of_map(other, -1)
             found[name] = own if aside else _paired(trace, own, theirs)
-        elif not _of_map(onto):  # all taps of a window
+        elif not _of_map(other, -2):  # all taps of a window
             found[name] = _each(_paired(trace, own, theirs), lambda line: trace.expressions.marked(line, trace.serial))
         else:
             summed = _paired(trace, theirs, own if one.keys is None else one.keys.spaces[number])
@@ -92,15 +91,20 @@ def _lines(trace: Interpretation, one: Value, other: Value) -> dict[str, Space]:
     return found
 
 
-def _of_map(dim: Dimension) -> bool:
-    """Whether a dimension counts the places of a map."""
-    return kinds(dim) in ({"rows", "columns"}, {"tokens"})
+def _of_map(value: Value, place: int) -> bool:
+    """Whether a dimension counts all places of a map, which may be one row or one column."""
+    found, (height, width) = kinds(value.dims[place]), value.total.size
+    return (
+        found in ({"rows", "columns"}, {"tokens"})
+        or (found == {"rows"} and width == 1)
+        or (found == {"columns"} and height == 1)
+    )
 
 
-def _places(dim: Dimension) -> bool:
+def _places(value: Value, place: int) -> bool:
     """Whether a dimension counts all places of a map or of a window, and nothing else."""
-    found = kinds(dim)
-    whole = found in ({"rows", "columns"}, {"row taps", "column taps"}, {"tokens"})
+    found = kinds(value.dims[place])
+    whole = _of_map(value, place) or found == {"row taps", "column taps"}
     if not whole and found - {"fibre"}:
         raise CannotFollow(MIXED)
     return whole
