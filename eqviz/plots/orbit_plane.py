@@ -125,6 +125,7 @@ def _legend(made: Figure, looks: dict[str, Look]) -> None:
     handles: list[Artist] = [
         Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=4.5, label=f"class {label}")
         for label, (colour, marker) in looks.items()
+        if len(looks) > 1  # images without labels are all of one class
     ]
     handles.append(Line2D([], [], linestyle="none", marker="o", color=INK, markersize=4.5, label="upright"))
     handles.append(Line2D([], [], linewidth=0.7, marker=".", markersize=3, color=INK, label="its moved copies"))

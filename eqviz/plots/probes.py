@@ -36,7 +36,7 @@ def probe_accuracy(
     mean over seeds, with a thin bar from the lowest to the highest. The dashed line is chance; the grey area reaches up
     to the accuracy that 95% of permuted labellings stay below, the highest of networks and seeds. Hollow marks: the
     layer breaks by no more than rounding, so there is nothing to read. `frame` is `aligned` or `moved`. Stripes mark
-    the layers that subsample.
+    the layers that subsample. Without a class to read, of images without labels, there are no panels of it.
 
     Raises EqvizError for a table that lacks columns or rows, or mixes groups or epochs.
 
@@ -53,10 +53,10 @@ def probe_accuracy(
     one_row_each(table, ["model", "input_size", "layer", "call", "target", "component"], _NAME)
     layers = LayerAxis.of(table)
     styled = chosen(table, networks)
-    made, panels = figure(
-        TWO_COLUMN_MM, 118 if len(layers.places) <= _FEW_LAYERS else 148, 2, 2, sharey=True, sharex=True
-    )
-    for ax, (target, component) in zip(panels, _PANELS, strict=True):
+    asked = [one for one in _PANELS if one[0] in set(table["target"])]
+    tall = (118 if len(layers.places) <= _FEW_LAYERS else 148) * (0.3 + 0.7 * len(asked) / len(_PANELS))
+    made, panels = figure(TWO_COLUMN_MM, tall, len(asked) // 2, 2, sharey=True, sharex=True)
+    for ax, (target, component) in zip(panels, asked, strict=True):
         rows = table[(table["target"] == target) & (table["component"] == component)].reset_index(drop=True)
         layers.shade(ax, named=False)
         _chance(ax, rows, layers)
@@ -68,7 +68,7 @@ def probe_accuracy(
     panels[0].set_ylim(0, 1.04)
     for ax in panels[::2]:
         ax.set_ylabel("accuracy")
-    for ax in panels[2:]:
+    for ax in panels[-2:]:
         ax.set_xlabel("layer, in order of execution")
     handles = [*(network.handle() for network in styled), *_explanations(table, layers)]
     columns = columns_that_fit(handles, _LEGEND_SHARE * 72 * made.get_figwidth())

@@ -39,6 +39,14 @@ class Alternating(nn.Module):
         return images.mean((1, 2, 3))[:, None, None] * signs
 
 
+def test_of_images_of_one_class_no_class_is_read():
+    images, labels = pictures()
+    found = probes(Corners(), images, np.zeros_like(labels), "C4")
+    assert found["target"].unique().tolist() == ["element"]
+    both = probes(Corners(), images, labels, "C4")
+    assert both["target"].unique().tolist() == ["element", "class"]
+
+
 def pictures(count=20, size=(6, 6), classes=2):
     """Noise with a bright corner up left, longer than high; the brightness of everything tells the class."""
     generator = torch.Generator().manual_seed(3)

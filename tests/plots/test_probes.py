@@ -55,6 +55,14 @@ def test_four_panels_of_target_and_component(table):
             assert drawn.get_color() == network.colour
 
 
+def test_without_a_class_to_read_there_are_two_panels(table):
+    made = probe_accuracy(table[table["target"] == "element"])
+    titles = [ax.get_title(loc="left") for ax in made.axes]
+    assert titles == [f"reading the element from {source}" for source in ("all features", "the breaking component")]
+    assert all(ax.get_xlabel() for ax in made.axes)
+    assert made.get_figheight() < probe_accuracy(table).get_figheight()
+
+
 def test_chance_is_dashed_and_permuted_labels_are_grey(table):
     lowered = table.assign(baseline_high=table["baseline_high"].where(table["model"] == "z2cnn", 0.0))
     for ax, chance in zip(probe_accuracy(lowered).axes, (0.25, 0.25, 0.1, 0.1), strict=True):
