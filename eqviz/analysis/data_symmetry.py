@@ -50,13 +50,13 @@ def data_symmetry(
 ) -> pd.DataFrame:
     """The table `data_symmetry` without its run keys: how well the images are told from their transformed copies.
 
-    For all images (label "") and for those of each class, each time with a classifier that learned from these images
-    alone. `element` says how the copies were moved: `random`, each by an element drawn uniformly from the group,
-    identity included, or all of them by one element. `auc` is the chance that a copy looks more like a copy than
-    another original does: 0.5 (`chance`) where the element or the group is a symmetry of the data. The best of all
-    classifiers could reach `highest` (an estimate may lie a little above): 1 for one element, 1 - 1/(2|G|) for
-    `random`, because one copy in |G| was not moved at all, and no more than 1 - |H|/(2|G|) for data that have the
-    symmetries of a subgroup H. A low value shows that this classifier cannot tell, not that none could.
+    For all images (label "") and, where there are several classes, for those of each, each time with a classifier that
+    learned from these images alone. `element` says how the copies were moved: `random`, each by an element drawn
+    uniformly from the group, identity included, or all of them by one element. `auc` is the chance that a copy looks
+    more like a copy than another original does: 0.5 (`chance`) where the element or the group is a symmetry of the
+    data. The best of all classifiers could reach `highest` (an estimate may lie a little above): 1 for one element, 1 -
+    1/(2|G|) for `random`, because one copy in |G| was not moved at all, and no more than 1 - |H|/(2|G|) for data that
+    have the symmetries of a subgroup H. A low value shows that this classifier cannot tell, not that none could.
 
     Every image is used twice, as it is and as a copy, but never apart: both are in the same of five folds, and so is
     every other image of its orbit that the data hold. To split the images in halves instead, one to be moved, would
@@ -81,7 +81,8 @@ def data_symmetry(
     chosen = balanced_choice(kinds, min(limit, len(kinds)), seed)
     pictures, kinds = pictures[torch.from_numpy(chosen)], kinds[chosen]
     orbits, moved = _orbits(pictures, G), _moved(pictures, G)
-    subsets = [("", np.arange(len(kinds))), *((classes[c], np.flatnonzero(kinds == c)) for c in np.unique(kinds))]
+    single = np.unique(kinds) if len(np.unique(kinds)) > 1 else []
+    subsets = [("", np.arange(len(kinds))), *((classes[c], np.flatnonzero(kinds == c)) for c in single)]
     rows = []
     for done, (label, members) in enumerate(subsets, start=1):
         tests = _tests(moved[:, members], orbits[members], kinds[members], G, seed, classifier)

@@ -51,6 +51,11 @@ def turned(images, g):
     return moved.flip(-2) if g.reflected else moved
 
 
+def test_of_images_of_one_class_there_is_no_row_of_it():
+    images = torch.rand(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert set(data_symmetry(images, np.zeros(40, dtype=int), ["unlabelled"], "C2")["label"]) == {""}
+
+
 def test_the_interval_of_isotropic_noise_holds_chance_about_as_often_as_it_says():
     held, image = 0, np.arange(50)
     for seed in range(24):
