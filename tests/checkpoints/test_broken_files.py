@@ -42,6 +42,7 @@ MEMBERS = {
     "with backslashes": ({"name": "archive\\evil"}, "leads out of its folder"),
     "a link": ({"name": "archive/link", "external_attr": 0o120777 << 16}, "a link"),
     "twice": ({"name": "archive/data/0"}, "2 members called"),
+    "twice for torch": ({"name": "archive/DATA.pkl"}, "2 members called 'archive/data.pkl'"),
     "compressed": ({"name": "archive/x", "compress_type": zipfile.ZIP_DEFLATED}, "compressed members"),
     "a bomb": (
         {"name": "archive/x", "content": bytes(10**7), "compress_type": zipfile.ZIP_DEFLATED}, "compressed members",
@@ -73,6 +74,53 @@ def test_archives_whose_directory_lies(tmp_path, refused):
     path = write_zip(tmp_path / "b", of(w=GOOD), [NUMBERS])
     patched(path, b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
     refused("encrypted", read_checkpoint, path)
+
+
+def two_tables(path, seen_by_torch, seen_by_python):
+    """An archive whose end tells of one table of members and has another one before it, of the same length."""
+    parts, starts, tables = [], [0], []
+    for pickled in (seen_by_torch, seen_by_python):
+        data = write_zip(path, pickled, [NUMBERS]).read_bytes()
+        table = data.index(b"PK\x01\x02")
+        parts += [data[:table], data[table:-22]]
+        tables.append(starts[-1] + table)
+        starts.append(starts[-1] + len(data) - 22)
+    end = data[-22:-6] + struct.pack("<IH", tables[0], 0)
+    moved = bytearray(parts[3])
+    for entry in [place for place in range(len(moved)) if moved.startswith(b"PK\x01\x02", place)]:
+        (place,) = struct.unpack_from("<I", moved, entry + 42)
+        struct.pack_into("<I", moved, entry + 42, place + starts[1] - (tables[1] - tables[0]))
+    path.write_bytes(b"".join(parts[:3]) + bytes(moved) + end)
+    return path
+
+
+def test_archives_that_torch_and_python_read_as_different_things(tmp_path, refused):
+    """Each finds another pickle in such a file, both of them sound: what is looked over must be what is loaded."""
+    evil, good = of(w=tensor((2**40,), (0,))), of(w=GOOD)
+    path = two_tables(tmp_path / "a.pt", seen_by_torch=evil, seen_by_python=good)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("archive/data.pkl") == good
+    with path.open("rb") as file:
+        assert torch._C.PyTorchFileReader(file).get_record("data.pkl") == evil
+    refused("more than one table of members", read_checkpoint, path)
+
+
+@pytest.mark.parametrize("rest", [b"x", bytes(22), b"PK\x05\x06" + bytes(18)])
+def test_archives_with_more_behind_their_end(tmp_path, refused, rest):
+    path = write_zip(tmp_path / "a.pt", of(w=GOOD), [NUMBERS])
+    path.write_bytes(path.read_bytes() + rest)
+    refused("behind its end|more than one table|damaged|empty zip", read_checkpoint, path)
+
+
+def test_a_long_end_that_is_somewhere_else(tmp_path, refused):
+    """torch writes a long end, which says where it is itself."""
+    path = write(tmp_path / "a.pt", {"w": torch.ones(2)})
+    data = path.read_bytes()
+    assert read_checkpoint(path).states[""]["w"].tolist() == [1, 1]
+    locator = data.rindex(b"PK\x06\x07")
+    place = struct.pack("<Q", 0)
+    path.write_bytes(data[: locator + 8] + place + data[locator + 16 :])
+    refused("two ends|damaged", read_checkpoint, path)
 
 
 def test_many_members_over_the_same_bytes(tmp_path, refused):
