@@ -122,7 +122,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        self._storages: dict[object, _Storage] = {}
+        self._storages: dict[str, _Storage] = {}
 
     def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
         name = operation.name
@@ -206,7 +206,9 @@ class _Machine:
         match = re.fullmatch(r"torch\.(?:cuda\.|storage\.)?(\w+)Storage", kind)
         if items[:1] != ["storage"] or match is None or match[1] not in _ITEM_BYTES or not _are_counts(items[4:5]):
             raise BadPickleError("a storage that is not described as torch does")
-        key, item_bytes, length = str(items[2]), _ITEM_BYTES[match[1]], items[4]
+        key, item_bytes, length = items[2], _ITEM_BYTES[match[1]], items[4]
+        if not isinstance(key, str):  # torch would tell 0 from "0", and look for both in one place
+            raise BadPickleError("a storage whose key is no text")
         if key in self._storages:  # torch takes the first for both
             return self._storages[key]
         self.found.storages[key] = length * item_bytes

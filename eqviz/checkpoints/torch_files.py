@@ -5,14 +5,16 @@ import os
 import re
 import threading
 import warnings
+from collections import Counter, OrderedDict
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from eqviz.checkpoints.file_kinds import TAR, not_weights
-from eqviz.checkpoints.pickle_names import STAND_INS
+from eqviz.checkpoints.pickle_names import STAND_INS, Attributes
 from eqviz.checkpoints.pickle_scan import BadPickleError, NewerPickleError, RefusedNamesError, scan
 from eqviz.checkpoints.wording import shown, some
 from eqviz.checkpoints.zip_archives import BadArchiveError, ProgramError, look_over
@@ -41,7 +43,7 @@ def load_torch(path: Path, kind: str, size: int) -> Any:
             warnings.simplefilter("ignore")  # on old formats and broken names; what matters is an error here
             _check(file, kind, size)
             file.seek(0)
-            return _load(path, file, mapped=kind == "torch" and size >= _MAPPED)
+            content = _load(path, file, mapped=kind == "torch" and size >= _MAPPED)
     except RefusedNamesError as error:
         raise EqvizError(
             str(path), expected="tensors and plain values, which is all that is read from a file of torch.save",
@@ -51,6 +53,8 @@ def load_torch(path: Path, kind: str, size: int) -> Any:
         raise not_weights(
             path, str(error), TRUST if isinstance(error, NewerPickleError | ProgramError) else ""
         ) from None
+    _take_attributes_off(content)
+    return content
 
 
 def _check(file: BufferedReader, kind: str, size: int) -> None:
@@ -77,6 +81,29 @@ def _load(path: Path, file: BufferedReader, *, mapped: bool) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch's readers raise for a broken file: of any kind, by no contract
             raise _refused(path, error) from None
+
+
+def _take_attributes_off(content: Any) -> None:
+    """Clear what a pickle may have set on tensors and dictionaries beside what they hold.
+
+    Mostly it is the versions of layers, which are not needed; an attribute called `items` or `dim` would stand in for
+    the method.
+    """
+    seen: set[int] = set()
+    left = [content]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor | OrderedDict | Counter):
+            vars(value).clear()
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            left += value
+        elif isinstance(value, Attributes):
+            left.append(value.values)
 
 
 def _allowed() -> list[Any]:

@@ -132,6 +132,9 @@ PICKLES = {
     "no such storage": (tensor((2,), (1,), where=storage(2, "7")), "missing"),
     "a path as storage": (tensor((2,), (1,), where=storage(2, "../data.pkl")), "missing"),
     "a storage of nothing known": (tensor((2,), (1,), where=storage(2, kind="torch BigStorage")), "not described"),
+    "a storage whose key is a number": (
+        tensor((2,), (1,), where=storage(2).replace(text("0"), whole(0))), "key is no text",
+    ),
     "a tensor without storage": (tensor((2,), (1,), where=whole(1)), "without a storage"),
     "the older function": (tensor((9,), (1,), function="torch._utils _rebuild_tensor"), "a tensor of shape"),
     "a tensor made larger": (
@@ -170,6 +173,24 @@ def test_pickles_that_declare_or_call_too_much(tmp_path, refused, case, write_it
 @pytest.mark.parametrize("write_it", [write_zip, write_legacy])
 def test_pickles_that_are_none(tmp_path, refused, content, write_it):
     refused("broken or truncated pickle|cannot read", read_checkpoint, write_it(tmp_path / "a.pt", content))
+
+
+ATTRIBUTES = b"}" + b"".join(
+    text(name) + whole(5) + b"s" for name in ("items", "values", "keys", "get", "dim", "detach", "is_floating_point")
+)
+
+
+@pytest.mark.parametrize("kind", ["OrderedDict", "Counter"])
+def test_attributes_that_stand_in_for_methods_are_gone(tmp_path, kind):
+    """torch sets what a pickle says on dictionaries and tensors."""
+    dictionary = b"ccollections\n" + kind.encode() + b"\n)R" + text("w") + b"%ss" + ATTRIBUTES + b"b"
+    hooks = b"\x89ccollections\nOrderedDict\n)R"
+    value = b"ctorch._utils\n_rebuild_parameter_with_state\n(" + GOOD + hooks + ATTRIBUTES + b"tR"
+    settings = dictionary % whole(3)
+    path = write_zip(tmp_path / "a", of(state_dict=dictionary % value, args=settings), [NUMBERS])
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.hyperparameters == {"w": 3}
+    assert checkpoint.states["state_dict"]["w"].detach().tolist() == [1, 2]
 
 
 def test_deep_lists_and_dictionaries_are_no_trouble(tmp_path, refused):
