@@ -30,6 +30,8 @@ EXACT = 1e-12
 """Relative difference that float64 sums over filters leave."""
 ROUNDED = 2e-6
 """Relative difference that weights rounded to float32 leave."""
+ROUNDED_FILTER = 64 * 2.0**-24
+"""The same of a filter as a whole: how far it may be off, by its norm. Filters of any size are held to it."""
 _ROWS = 256
 
 
@@ -143,14 +145,15 @@ def invariant(values: Floats, moved: Floats) -> Match:
     own = np.maximum(np.abs(values[other]), np.abs(moved[other]))
     finite = np.abs(values[np.isfinite(values)])
     least = 0.01 * float(finite.max(initial=0.0))  # numbers near 0 carry the rounding of those they are sums of
-    return _graded(np.abs(values[other] - moved[other]), np.maximum(own, least))
+    scale = np.maximum(own, least)
+    return _graded(np.abs(values[other] - moved[other]), EXACT * scale, ROUNDED * scale)
 
 
-def _graded(difference: Floats, scale: Floats) -> Match:
-    """How well numbers agree, each by the scale of its own."""
-    if (difference <= EXACT * scale).all():
+def _graded(difference: Floats, exact: Floats, rounded: Floats) -> Match:
+    """How well numbers agree, each by the bounds of its own."""
+    if (difference <= exact).all():
         return "yes"
-    return "rounding" if (difference <= ROUNDED * scale).all() else "no"
+    return "rounding" if (difference <= rounded).all() else "no"
 
 
 class Filters:
@@ -170,7 +173,10 @@ class Filters:
         moved = [self._moved(*pair) for pair in expected]
         self._own, *found = self._products([self._probes, *moved])
         self._known = [(element, action, product) for (element, action), product in zip(expected, found, strict=True)]
-        self._scale = self._weight.norm(dim=2).double().reshape(-1, 1).numpy() * self._size
+        norms = self._weight.norm(dim=2).double().reshape(-1, 1).numpy()
+        # a sum of that many products in float64 may be off by the norms of both; a filter that is off by delta changes
+        # its product with a normal random one by |delta|, so that no size comes in
+        self._exact, self._rounded = EXACT * norms * self._size, ROUNDED_FILTER * norms
 
     def _moved(self, element: Element, on_input: Action) -> Tensor:
         back = act_on_grid(self._probes, element.inverse)
@@ -202,7 +208,7 @@ class Filters:
         for candidate in (*candidates, _sorted_match(self._own, found)):
             if len(candidate) != len(self._own):
                 continue
-            match = _graded(np.abs(self._own - found[candidate]), self._scale)
+            match = _graded(np.abs(self._own - found[candidate]), self._exact, self._rounded)
             if match == "yes":
                 return candidate, match
             rounded = candidate if match == "rounding" and rounded is None else rounded

@@ -112,6 +112,17 @@ def test_random_filters_have_no_action_and_nearly_symmetric_ones_only_to_roundin
     assert Filters(nudged).action(quarter, identity(2), [identity(3)])[1] == "no"
 
 
+@pytest.mark.parametrize("inputs", [2, 256])
+@pytest.mark.parametrize(("error", "expected"), [(2.0**-24, "rounding"), (3e-5, "no")])
+def test_filters_of_any_size_are_held_to_rounding(inputs, error, expected):
+    torch.manual_seed(3)
+    random = torch.randn(3, inputs, 3, 3, dtype=torch.float64)
+    symmetric = sum(act_on_grid(random, g) for g in group("C4").elements)
+    off = symmetric * (1 + error * torch.randn_like(symmetric))
+    quarter = group("C4").elements[1]
+    assert Filters(off).action(quarter, identity(inputs), [identity(3)])[1] == expected
+
+
 def test_taps_follow_the_axes():
     parts = [Atom("fibre", 2), Atom("row taps", 3), Atom("column taps", 3)]
     numbers = torch.arange(18.0).reshape(2, 3, 3)
