@@ -15,8 +15,9 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules.choices import each_repeated
+from eqviz.audit.rules.linear import has_values
 from eqviz.audit.rules.pads import circular_pad
-from eqviz.audit.rules.registry import AT_RANDOM, RANDOM, follow
+from eqviz.audit.rules.registry import AT_RANDOM, NUMBER_BY_NUMBER, RANDOM, follow
 from eqviz.audit.values import Snapshot
 from eqviz.audit.writes import PUTTING, Writes
 
@@ -159,8 +160,9 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
             if not isinstance(item, Tensor):
                 parts += [repr(item)] if name not in _LAYING_OUT else []
             elif not self.interpretation.known(item) and not any(item is canvas for canvas in canvases):
-                parts.append(str(tuple(item.shape)))
-                self.constants += [_digest(item)] if self._digests else []
+                told = _without_repeats(item) if self._digests and name in NUMBER_BY_NUMBER else item
+                parts.append(str(tuple(told.shape)))
+                self.constants += [_digest(told)] if self._digests else []
         return " ".join(parts)
 
     def _written(
@@ -259,6 +261,14 @@ _LAYING_OUT = frozenset({
 
 _RULE_FAILED = (LookupError, TypeError, ValueError, RuntimeError)
 """What a rule raises that met something it was not made for."""
+
+
+def _without_repeats(constant: Tensor) -> Tensor:
+    """A constant without what only spreads it over rows and columns, of which there may be others in another pass."""
+    if not has_values(constant) or constant.dim() < 3 or constant.numel() == 0:
+        return constant
+    first = constant[..., :1, :1]
+    return first if bool((constant == first).all()) else constant
 
 
 def _digest(constant: Tensor) -> str:

@@ -109,6 +109,8 @@ SEVERAL = {
     "masked_fill": ("self", "mask", "value"),
 }  # fmt: skip
 """Operations on more than two tensors, and the names of these."""
+NUMBER_BY_NUMBER = BINARY | frozenset(SEVERAL) | {"cat", "stack"}
+"""Operations that put constants beside or on numbers, wherever these lie."""
 REDUCTIONS = frozenset(
     {"mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "linalg_vector_norm", "norm", "prod"}
 )
