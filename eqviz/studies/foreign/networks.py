@@ -30,9 +30,11 @@ _MODEL_KEYS = ("model", "model_name", "arch", "architecture", "net", "network", 
 _IN_CHANNELS = ("in_channels", "in_chans", "input_channels", "n_channels", "channels_in", "in_ch", "in_planes")
 _CLASSES = ("classes", "num_classes", "n_classes", "nb_classes", "num_outputs", "n_outputs", "out_classes")
 _DOES_MORE = re.compile(
-    r"train|load|verb|log|print|save|debug|progress|compile|cuda|gpu|device|init|path|dir$|file|url|ckpt|checkpoint",
+    r"train|load|verb|log|print|save|debug|progress|compile|cuda|gpu|device|init|path|dir$|file|url|ckpt|checkpoint"
+    r"|weights|resume|restore|state$|state_dict|fetch|hub|remote|repo|root|folder|cache|pickle",
     re.IGNORECASE,
 )
+_NAMES_A_FILE = re.compile(r"[/\\~:]|\.[a-z]\w*$", re.IGNORECASE)
 _MOST_FLAGS = 4
 _MOST_TRIED = 60
 """Networks of modules that are built in search of one that fits."""
@@ -211,7 +213,8 @@ def _only_builds(key: str, value: object = None) -> bool:
 
     It comes out of a file of somebody's, and must not make a constructor fetch or load anything.
     """
-    return not _DOES_MORE.search(key) and not (isinstance(value, str) and re.search(r"[/\\~]|://", value))
+    texts = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+    return not _DOES_MORE.search(key) and not any(_NAMES_A_FILE.search(text) for text in texts)
 
 
 def _parameters(constructor: Constructor) -> Mapping[str, inspect.Parameter]:

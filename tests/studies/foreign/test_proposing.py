@@ -10,6 +10,7 @@ from eqviz.models.registry import build_model
 from eqviz.studies.extensions import import_modules
 from eqviz.studies.foreign.proposals import Asked
 from eqviz.studies.foreign.proposing import propose
+from tests.studies.foreign import users_networks
 from tests.studies.foreign.users_networks import Small, Turned
 from tests.studies.plain_networks import ResNet, Vgg
 
@@ -119,6 +120,28 @@ def test_settings_do_no_more_than_build(only):
     harmful = {"pretrained": True, "weights_path": "https://example.org/a.pt", "kernel": 5, "classes": 10}
     values, _ = only({"state_dict": Small(kernel=5).state_dict(), "hparams": harmful})
     assert values["arguments"] == {"kernel": 5, "classes": 10}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("weights", "DEFAULT"), ("resume", "last"), ("from_hub", True), ("cache", "there"), ("source", "a.pkl"),
+        ("source", "hub:net"), ("source", ["a", "../b"]),
+    ],
+)  # fmt: skip
+def test_settings_that_would_have_something_fetched(only, monkeypatch, key, value):
+    """Nor are switches of that kind tried."""
+    fetched = []
+
+    class Careless(Small):
+        def __init__(self, kernel=3, weights="", resume="", from_hub=False, cache="", source=""):
+            super().__init__(kernel=kernel)
+            fetched.extend(given for given in (weights, resume, from_hub, cache, source) if given)
+
+    monkeypatch.setattr(users_networks, "Careless", Careless, raising=False)
+    values, _ = only({"state_dict": SMALL, "hparams": {key: value, "kernel": 3}}, model="Careless")
+    assert values["arguments"] == {"kernel": 3}
+    assert fetched == []
 
 
 def test_a_network_that_the_file_names_comes_first(only):
