@@ -81,8 +81,9 @@ def data_symmetry(
     chosen = balanced_choice(kinds, min(limit, len(kinds)), seed)
     pictures, kinds = pictures[torch.from_numpy(chosen)], kinds[chosen]
     orbits, moved = _orbits(pictures, G), _moved(pictures, G)
-    single = np.unique(kinds) if len(np.unique(kinds)) > 1 else []
-    subsets = [("", np.arange(len(kinds))), *((classes[c], np.flatnonzero(kinds == c)) for c in single)]
+    subsets = [("", np.arange(len(kinds)))]
+    if len(np.unique(kinds)) > 1:
+        subsets += [(classes[c], np.flatnonzero(kinds == c)) for c in np.unique(kinds)]
     rows = []
     for done, (label, members) in enumerate(subsets, start=1):
         tests = _tests(moved[:, members], orbits[members], kinds[members], G, seed, classifier)
