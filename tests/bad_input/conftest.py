@@ -108,7 +108,7 @@ def refused(eqviz, tmp_path, monkeypatch):
         report = tmp_path / "report"
         if command in ("figures", "tables"):
             report.mkdir(exist_ok=True)
-            (report / "index.html").write_text("an old report")
+            (report / "an old page.html").write_text("mine")
             arguments = ("-o", report, *arguments)
         measuring = FEW if command in MEASURES else ()
         before = snapshot(tmp_path)

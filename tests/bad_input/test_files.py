@@ -51,8 +51,9 @@ def test_files_cut_off(spoil, state, kind, kept):
     spoil(whole[: kept if isinstance(kept, int) else int(kept * len(whole))])
 
 
-@pytest.mark.parametrize(("kind", "place"), [("safetensors", 0.0), ("safetensors", 0.3), ("torch", 0.0),
-                                             ("torch", -20), ("legacy", 0.01), ("legacy", 0.3)])  # fmt: skip
+@pytest.mark.parametrize(("kind", "place"), [
+        ("safetensors", 0.0), ("safetensors", 0.3), ("torch", 0.0), ("torch", -20), ("legacy", 0.01), ("legacy", 0.3),
+    ])  # fmt: skip
 def test_a_bit_of_another_value(spoil, state, kind, place):
     spoil(flipped(packed(state, kind), place))
 
@@ -71,10 +72,10 @@ def archive_of_arrays():
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n", "git lfs pull"),
         (b"weights go here\n", "text"), (b'{"weight": [1, 2]}', "JSON"), (b"\x1f\x8b\x08" + bytes(40), "gzip"),
         (b"%PDF-1.7\n", "a PDF"), (b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5"), (b"\x93NUMPY\x01\x00", "NumPy"),
-        (b"GGUF\x03\x00\x00\x00" + bytes(40), "GGUF"), (bytes(200), "other bytes"), (b"PK\x05\x06" + bytes(18), "zip"),
-        (archive_of_arrays(), "arrays of NumPy"), (zipped([("README.md", "hello")]), "data.pkl"),
-        (in_tar(b"\x80\x02}."), "tar archive"), (b"\xef\xbb\xbfnot weights", ""), (b"\x80\x04\x95" + bytes(9),
-        "pickle"),
+        (b"GGUF\x03\x00\x00\x00" + bytes(40), "GGUF"), (bytes(200), "other bytes"),
+        (b"PK\x05\x06" + bytes(18), "zip"), (archive_of_arrays(), "arrays of NumPy"),
+        (zipped([("README.md", "hello")]), "data.pkl"), (in_tar(b"\x80\x02}."), "tar archive"),
+        (b"\xef\xbb\xbfnot weights", ""), (b"\x80\x04\x95" + bytes(9), "pickle"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -135,9 +136,9 @@ def test_archives_that_torch_does_not_write(spoil, tmp_path, content, found):
         tensors_file({"conv.weight": entry([2], 8, 0)}, bytes(8)),
         tensors_file({"conv.weight": entry([-2], 0, 8)}, bytes(8)),
         tensors_file({"conv.weight": entry([2], 0, 8, "F99")}, bytes(8)),
-        tensors_file({"conv.weight": entry([2], 0, 8)}, bytes(80)),
-        tensors_file({"conv.weight": 3}), tensors_file(b"[1, 2]  "), tensors_file(b"{" + b'"a":{' * 5000),
-        tensors_file(b'{"__metadata__": {"a": 1}}'), tensors_file({}), b"\xff\xff\xff\x06\x00\x00\x00\x00{" + bytes(99),
+        tensors_file({"conv.weight": entry([2], 0, 8)}, bytes(80)), tensors_file({"conv.weight": 3}),
+        tensors_file(b"[1, 2]  "), tensors_file(b"{" + b'"a":{' * 5000), tensors_file(b'{"__metadata__": {"a": 1}}'),
+        tensors_file({}), b"\xff\xff\xff\x06\x00\x00\x00\x00{" + bytes(99),
         tensors_file(b'{"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}, "a": 3}'),
     ],
     ids=["huge", "huge shape", "overlapping", "negative", "backwards", "negative shape", "dtype", "more bytes",
@@ -229,8 +230,8 @@ def changed(name, make):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (changed("fc.bias", lambda bias: bias.long()), "fc.bias"), (changed("fc.bias", lambda bias: bias > 0),
-        "fc.bias"),
+        (changed("fc.bias", lambda bias: bias.long()), "fc.bias"),
+        (changed("fc.bias", lambda bias: bias > 0), "fc.bias"),
         (changed("fc.bias", lambda bias: bias + 1j), "complex"),
         (changed("fc.bias", lambda bias: torch.quantize_per_tensor(bias, 0.1, 0, torch.qint8)), "quantised"),
         (changed("fc.weight", lambda weight: weight.to_sparse()), "sparse"),
@@ -271,8 +272,10 @@ def test_weights_that_people_have(works, folder, state, make, kind):
 
 
 @pytest.mark.parametrize(
-    "name", ["fc\x1b[31mRED\x1b[0m", "fc\nTraceback (most recent call last):", "fc\r\x07\x00", "x" * 10**6, "‮gnp.exe",
-             "\ud800half", "../../fc.weight", "{name}%s%n$(touch owned)"],
+    "name", [
+        "fc\x1b[31mRED\x1b[0m", "fc\nTraceback (most recent call last):", "fc\r\x07\x00", "x" * 10**6, "‮gnp.exe",
+        "\ud800half", "../../fc.weight", "{name}%s%n$(touch owned)",
+    ],
     ids=["colour", "lines", "bell", "long", "right to left", "half", "path", "format"],
 )  # fmt: skip
 def test_names_in_a_file_are_shown_clean_and_short(spoil, state, name):

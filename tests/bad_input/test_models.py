@@ -89,9 +89,10 @@ def test_audits_of_networks_that_fail(described, refused, error):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: None, lambda: "net", lambda: networks.Sound, lambda: networks.FailsToBuild("long"),
-    lambda: networks.Sound(3),
-     lambda *images: 3, lambda classes: networks.Sound(classes)],
+    [
+        lambda: None, lambda: "net", lambda: networks.Sound, lambda: networks.FailsToBuild("long"),
+        lambda: networks.Sound(3), lambda *images: 3, lambda classes: networks.Sound(classes),
+    ],
     ids=range(7),
 )  # fmt: skip
 def test_constructors_from_python(described, make):

@@ -65,11 +65,11 @@ def test_records_that_cannot_be(run, refused, key, value):
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ('model = "p4conv"', "model = ", "TOML"), ('model = "p4conv"', "", "no such key"), ("seed = 0", "sead = 0",
-        "sead"),
-        ("format = 1", "", "format"), ("seed = 0", "seed = 0\nseed = 1", "TOML"), ("group", "grop", "did you mean"),
-        ("seed = 0", "seed = 99999999999999999999999", "seed"), ("seed = 0", '"\\u001b[2J" = 0', "only the keys"),
-        ('model = "p4conv"', 'model = "p4cnn"', "missing"), ("classes = 10", "classes = 9", "another shape"),
+        ('model = "p4conv"', "model = ", "TOML"), ('model = "p4conv"', "", "no such key"),
+        ("seed = 0", "sead = 0", "sead"), ("format = 1", "", "format"), ("seed = 0", "seed = 0\nseed = 1", "TOML"),
+        ("group", "grop", "did you mean"), ("seed = 0", "seed = 99999999999999999999999", "seed"),
+        ("seed = 0", '"\\u001b[2J" = 0', "only the keys"), ('model = "p4conv"', 'model = "p4cnn"', "missing"),
+        ("classes = 10", "classes = 9", "another shape"),
     ],
 )  # fmt: skip
 def test_records_that_were_edited(run, refused, old, new, found):
@@ -86,9 +86,9 @@ def with_nan(state):
 @pytest.mark.parametrize(
     ("make", "found"),
     [
-        (lambda state: b"", ""), (lambda state: packed(state, "safetensors")[:-1], ""), (lambda state: packed(state),
-        ""),
-        (lambda state: flipped(packed(state, "safetensors"), 0.0), ""), (lambda state: b"\xff" * 64, ""),
+        (lambda state: b"", ""), (lambda state: packed(state, "safetensors")[:-1], ""),
+        (lambda state: packed(state), ""), (lambda state: flipped(packed(state, "safetensors"), 0.0), ""),
+        (lambda state: b"\xff" * 64, ""),
         (lambda state: packed(with_nan(state), "safetensors"), "NaN or infinity in fc.bias"),
         (lambda state: packed({"fc.bias": state["fc.bias"]}, "safetensors"), "missing: conv.weight"),
         (lambda state: packed(state | {"a\x1b[2J\nb": torch.ones(1)}, "safetensors"), "unexpected"),
@@ -200,8 +200,8 @@ def test_recipes_that_are_no_recipes(untrained, content, arguments, found):
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"data": {"source": "digit"}}, ("digit", "did you mean")), ({"data": {"source": "nowhere.npz"}},
-        ("nowhere.npz",)),
+        ({"data": {"source": "digit"}}, ("digit", "did you mean")),
+        ({"data": {"source": "nowhere.npz"}}, ("nowhere.npz",)),
         ({"data": {"source": "mnist", "root": "nowhere"}}, ("nowhere",)),
         ({"runs": [RUNS | {"model": "p4cnn", "input_size": 4}]}, ("larger input",)),
         ({"runs": [RUNS | {"arguments": {"chanels": 2}}]}, ("chanels", "did you mean")),
@@ -220,9 +220,11 @@ def test_recipes_that_are_no_files(refused, tmp_path, make):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda whole: b"", lambda whole: whole[:200], lambda whole: packed([1]), lambda whole: b"junk",
-              lambda whole: packed({"epoch": 1, "network": {}, "optimiser": {}, "schedule": {}, "rows": []}),
-              lambda whole: packed({"epoch": "x", "network": 3, "optimiser": 0, "schedule": 0, "rows": 0})],
+    "spoil", [
+        lambda whole: b"", lambda whole: whole[:200], lambda whole: packed([1]), lambda whole: b"junk",
+        lambda whole: packed({"epoch": 1, "network": {}, "optimiser": {}, "schedule": {}, "rows": []}),
+        lambda whole: packed({"epoch": "x", "network": 3, "optimiser": 0, "schedule": 0, "rows": 0}),
+    ],
     ids=range(6),
 )  # fmt: skip
 def test_states_of_interrupted_runs_that_were_spoilt(refused, eqviz, tmp_path, spoil):
@@ -250,12 +252,11 @@ def row(**changes):
     "content",
     [
         b"", b"\xff\xfe\x00", b"a,b\n1,2\n", COLUMNS, COLUMNS + "p4conv,8\n", COLUMNS + row() * 2,
-        COLUMNS + row(mean="nan"),
-        COLUMNS + row(mean=2), COLUMNS + row(std=-1), COLUMNS + row(std="inf"), COLUMNS + row(n_seeds=1),
-        COLUMNS + row(n_seeds="9" * 5000), COLUMNS + row(n_seeds="²"), COLUMNS + row(metric="91.50°"),
-        COLUMNS + row(metric=""),
-        COLUMNS + row(input_size="8x"), COLUMNS + '"', COLUMNS + row(metric="\x1b[2J°"), COLUMNS + row(model="z" * 3),
-        COLUMNS + row(mean="9" * 5000), COLUMNS + row(metric="999°"),
+        COLUMNS + row(mean="nan"), COLUMNS + row(mean=2), COLUMNS + row(std=-1), COLUMNS + row(std="inf"),
+        COLUMNS + row(n_seeds=1), COLUMNS + row(n_seeds="9" * 5000), COLUMNS + row(n_seeds="²"),
+        COLUMNS + row(metric="91.50°"), COLUMNS + row(metric=""), COLUMNS + row(input_size="8x"), COLUMNS + '"',
+        COLUMNS + row(metric="\x1b[2J°"), COLUMNS + row(model="z" * 3), COLUMNS + row(mean="9" * 5000),
+        COLUMNS + row(metric="999°"),
     ],
     ids=range(21),
 )  # fmt: skip

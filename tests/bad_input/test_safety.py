@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -213,8 +214,10 @@ def evil(folder):
 
 
 @pytest.mark.parametrize(
-    "model", ["my_models:p4conv", "my_models", "my_models.Net", "sitecustomize:Net", "./my_models.py", "os:system",
-              "os.system", "builtins.exec", "torch.nn:Linear", "eqviz.cli.main:run", "torch:load"],
+    "model", [
+        "my_models:p4conv", "my_models", "my_models.Net", "sitecustomize:Net", "./my_models.py", "os:system",
+        "os.system", "builtins.exec", "torch.nn:Linear", "eqviz.cli.main:run", "torch:load",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("record", ["eqviz.toml", "run.toml"])
 def test_names_in_a_folder_import_nothing(evil, refused, monkeypatch, model, record):
@@ -264,13 +267,23 @@ def test_functions_of_the_users_that_make_no_networks_are_not_called(
     refused(folder, "--import", "users_functions", names=(repr(name),))
 
 
+SPREAD = """
+import joblib
+from eqviz.studies.processes import apart
+with apart(2):
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-number) for number in range(4)) == [0, 1, 2, 3]
+"""
+
+
 def test_the_folder_as_the_current_folder_gives_no_modules(evil):
-    """By the real command, in processes of its own, from within the folder: nothing of it is on the path."""
-    eqviz = shutil.which("eqviz", path=os.path.dirname(sys.executable)) or shutil.which("eqviz")
+    """In processes of their own, from within the folder: neither the command nor what --jobs starts imports from it."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV"))}
-    command = [eqviz, "analyse", ".", *FEW, "--only", "accuracy", "--jobs", "2"]
-    done = subprocess.run(command, cwd=evil, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    program = str(Path(sys.executable).with_name("eqviz"))
+    for command in ([program, "runs", "."], [sys.executable, "-P", "-c", SPREAD]):
+        done = subprocess.run(
+            command, cwd=evil, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_what_a_user_trusts_is_converted_and_nothing_else(eqviz, folder, tmp_path):
