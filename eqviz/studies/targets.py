@@ -124,7 +124,7 @@ def _value(text: str) -> object:
     for written in (text, f"[{text}]" if "," in text else text):
         try:
             value: object = tomllib.loads(f"value = {written}")["value"]
-        except (tomllib.TOMLDecodeError, KeyError):
+        except (ValueError, KeyError, RecursionError):  # no TOML, or a number of thousands of digits
             continue
         return value
     return text
