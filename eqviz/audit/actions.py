@@ -30,8 +30,12 @@ EXACT = 1e-12
 """Relative difference that float64 sums over filters leave."""
 ROUNDED = 2e-6
 """Relative difference that weights rounded to float32 leave."""
-ROUNDED_FILTER = 64 * 2.0**-24
-"""The same of a filter as a whole: how far it may be off, by its norm. Filters of any size are held to it."""
+ROUNDED_FILTER = 2 * 64 * 2.0**-24
+"""The same of the numbers of a filter, by its largest.
+
+A measurement in float64 takes half of it for rounding: the distance from a filter that is symmetric. A filter and the
+moved one may each be that far off.
+"""
 _ROWS = 256
 
 
@@ -174,9 +178,9 @@ class Filters:
         self._own, *found = self._products([self._probes, *moved])
         self._known = [(element, action, product) for (element, action), product in zip(expected, found, strict=True)]
         norms = self._weight.norm(dim=2).double().reshape(-1, 1).numpy()
-        # a sum of that many products in float64 may be off by the norms of both; a filter that is off by delta changes
-        # its product with a normal random one by |delta|, so that no size comes in
-        self._exact, self._rounded = EXACT * norms * self._size, ROUNDED_FILTER * norms
+        # what a sum of that many products may be off by; products can only say that filters are not much further off
+        # than by rounding, which their numbers have to confirm
+        self._exact, self._rounded = EXACT * norms * self._size, ROUNDED * norms * self._size
 
     def _moved(self, element: Element, on_input: Action) -> Tensor:
         back = act_on_grid(self._probes, element.inverse)
@@ -211,8 +215,20 @@ class Filters:
             match = _graded(np.abs(self._own - found[candidate]), self._exact, self._rounded)
             if match == "yes":
                 return candidate, match
-            rounded = candidate if match == "rounding" and rounded is None else rounded
+            if match == "rounding" and rounded is None and self._rounds(element, on_input, candidate):
+                rounded = candidate
         return rounded, "no" if rounded is None else "rounding"
+
+    def _rounds(self, element: Element, on_input: Action, outputs: Action) -> bool:
+        """Whether every number of every filter is that of the moved filters but for rounding."""
+        groups, per_group, _ = self._weight.shape
+        inputs, height, width = self._shape
+        own = self._weight.double().new_zeros(groups, per_group, groups, inputs // groups, height, width)
+        for number, part in enumerate(self._weight):
+            own[number, :, number] = part.reshape(per_group, -1, height, width)
+        own = own.reshape(-1, inputs, height, width)
+        off = (act_on_grid(own[outputs][:, on_input], element) - own).abs().flatten(1).amax(1)
+        return bool((off <= ROUNDED_FILTER * own.abs().flatten(1).amax(1)).all())
 
 
 def _sorted_match(own: Floats, found: Floats) -> Action:

@@ -22,10 +22,11 @@ from torch._subclasses.fake_tensor import (
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from eqviz.audit.expressions import Expressions
+from eqviz.audit.function_watching import FunctionWatcher
 from eqviz.audit.interpretation import Interpretation
 from eqviz.audit.rules.views import exchanged
 from eqviz.audit.values import Record, Snapshot
-from eqviz.audit.watching import FunctionWatcher, Watcher
+from eqviz.audit.watching import Watcher
 from eqviz.errors import EqvizError, told
 from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall, layer_names, placement, tensors_in

@@ -7,16 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from eqviz.audit.interpretation import Interpretation, arguments
 from eqviz.audit.layout import CannotFollow
-from eqviz.audit.rules.choices import each_repeated
 from eqviz.audit.rules.linear import has_values
-from eqviz.audit.rules.pads import circular_pad
 from eqviz.audit.rules.registry import AT_RANDOM, NUMBER_BY_NUMBER, RANDOM, follow
 from eqviz.audit.values import Snapshot
 from eqviz.audit.writes import PUTTING, Writes
@@ -53,7 +49,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
             self._viewed(func, args, keywords, out)
             return out
         active = self._read(func, args, keywords, tensors, targets)
-        if active or any(isinstance(t, FakeTensor) for t in tensors) or (not self._values and self._weights(tensors)):
+        if active or not self._with_numbers(tensors):
             out = func(*self._shapes(args), **self._shapes(keywords))
         else:
             out = func(*args, **keywords)
@@ -77,8 +73,9 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
                 self.written_before(tensor)
         known = self.interpretation.known
         if targets and not any(known(item) for item in tensors):
-            alone = len(targets) == 1 and targets[0] is args[0]
-            if not (alone and self._writes.of_constants(_name(func), arguments(func, args, keywords), args[0])):
+            alone, given = len(targets) == 1 and targets[0] is args[0], arguments(func, args, keywords)
+            real = self._with_numbers(tensors)
+            if not (alone and self._writes.of_constants(_name(func), given, args[0], carried_out=real)):
                 for target in targets:
                     self.written_before(target)
         return any(known(item) for item in tensors)
@@ -108,9 +105,15 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
             self.written_before(item)
         return self.interpretation.known(item)
 
-    def _weights(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether parameters or buffers are among them; whole numbers aside, which choose places."""
-        return any(tensor.is_floating_point() and self.interpretation.stored(tensor) for tensor in tensors)
+    def _with_numbers(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether an operation on constants is carried out: numbers are at hand, and weights count by them.
+
+        Whole numbers always do: they choose places.
+        """
+        if any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            return False
+        stored = self.interpretation.stored
+        return self._values or not any(tensor.is_floating_point() and stored(tensor) for tensor in tensors)
 
     def _viewed(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Any) -> None:
         """Keep which part of a tensor a view shows."""
@@ -297,52 +300,3 @@ _FILLED = {
 
 _EVERY_NUMBER = frozenset({"aten::relu_", "aten::clamp_", "aten::clamp_min_", "aten::leaky_relu_", "aten::hardtanh_"})
 """Changes in place that do the same to every number, so that a view of the same numbers is known as well."""
-
-
-class FunctionWatcher(TorchFunctionMode):
-    """Sees as what they are functions that torch takes apart: circular pads, positions repeated."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        super().__init__()
-        self._watcher = watcher
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        del types
-        keywords = dict(kwargs or {})
-        if func is F.pad:
-            named = dict(zip(("self", "pad", "mode", "value"), args, strict=False)) | keywords
-            given = {"self": named.get("self", named.get("input")), "padding": list(named["pad"])}
-            if named.get("mode") == "circular" and self._watcher.depends(given["self"]):
-                return self._as_one(func, args, keywords, "pad(circular)", circular_pad, given)
-        elif func in (torch.repeat_interleave, Tensor.repeat_interleave):
-            given = {
-                "repeats": None,
-                "dim": None,
-                **dict(zip(("self", "repeats", "dim"), args, strict=False)),
-                **keywords,
-            }
-            given["self"] = given.get("self", given.get("input"))
-            if self._watcher.depends(given["self"]):
-                return self._as_one(func, args, keywords, "repeat_interleave", each_repeated, given)
-        return func(*args, **keywords)
-
-    def _as_one(
-        self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], name: str, rule: Any, given: dict[str, Any]
-    ) -> Any:
-        """The function followed by a rule of its own, not by the operations that it is made of."""
-        trace = self._watcher.interpretation
-        self._watcher.paused = True
-        try:
-            out = func(*args, **keywords)
-        finally:
-            self._watcher.paused = False
-        trace.next()
-        self._watcher.operations.append(f"{name} {given.get('repeats', '')}")
-        try:
-            trace.remember(out, rule(trace, given))
-        except CannotFollow as reason:
-            source = trace.value(given["self"])
-            trace.remember(out, trace.unknown(name, [source], [tuple(out.shape)], str(reason))[0])
-        return out

@@ -29,7 +29,8 @@ PUTTING = frozenset({"copy_", "fill_", "zero_", "index_put_", "index_copy_", "in
 ELSEWHERE = (
     "it writes activations into memory that was not made in this pass, or of which a part is viewed in another way"
 )
-"""Why an activation that is written to a constant is not followed."""
+UNLISTED = "it writes to places that it does not list"
+"""Why what is written to a constant is not followed."""
 
 
 class Writes:
@@ -80,20 +81,31 @@ class Writes:
             sources = [write.content for write in canvas.writes if isinstance(write.content, Value)]
             trace.remember(canvas.whole, trace.unknown("write", sources, [shape], str(reason))[0])
 
-    def of_constants(self, name: str, given: Arguments, target: Tensor) -> bool:
+    def of_constants(self, name: str, given: Arguments, target: Tensor, *, carried_out: bool) -> bool:
         """A constant is written to a canvas; False if it has to be read first.
 
-        Has to be called before the operation is carried out.
+        Has to be called before the operation; `carried_out` says whether its numbers will be there afterwards.
         """
         canvas = self.waiting(target)
-        if canvas is None or not (canvas.unset or canvas.written):
+        if canvas is None or (carried_out and not (canvas.unset or canvas.writes)):
             return True
         whole, region = self._memory.part(target)
         found = self._content(name, given, target, region) if whole is canvas.whole else None
-        if found is None:
+        if found is None and (canvas.written or not (canvas.writes or not carried_out)):
             return not canvas.written
-        canvas.writes.append(Write(*found))
+        if found is None:
+            self._trace.next()
+            self._trace.remember(whole, self._trace.unknown("write", [], [tuple(whole.shape)], UNLISTED)[0])
+            return True
+        self._begin(canvas)
+        part, content = found
+        canvas.writes.append(Write(part, target if carried_out and part == region else content))
         return True
+
+    def _begin(self, canvas: Canvas) -> None:
+        """What a canvas holds before the first write."""
+        if not canvas.writes and not canvas.unset:
+            canvas.writes.append(Write(Region.all_of(tuple(canvas.whole.shape)), canvas.whole))
 
     def of_activations(self, name: str, given: Arguments, target: Tensor, computed: Value | None) -> None:
         """Activations are written to a canvas; `computed` is what an operation in place makes of all of the target.
@@ -106,9 +118,8 @@ class Writes:
             raise CannotFollow(ELSEWHERE)
         found = (region, computed) if computed is not None else self._content(name, given, target, region)
         if found is None:
-            raise CannotFollow("it writes activations to places that it does not list")
-        if not canvas.writes and not canvas.unset:
-            canvas.writes.append(Write(Region.all_of(tuple(whole.shape)), whole))
+            raise CannotFollow(UNLISTED)
+        self._begin(canvas)
         canvas.writes.append(Write(*found))
 
     def put(self, name: str, given: Arguments, target: Tensor) -> tuple[Region, Content] | None:

@@ -110,6 +110,37 @@ def written_by_a_view(x):
     return out
 
 
+class Writing(nn.Module):
+    """Positions that are a parameter, written beside activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.linspace(0, 1, 8))
+
+    def forward(self, x):
+        out = torch.zeros(len(x), 4, *x.shape[2:])
+        out[:, 3] = self.slope
+        out[:, :3] = x
+        return out
+
+
+def test_what_is_written_counts_without_the_numbers_of_weights_too():
+    for values in (True, False):
+        assert examine(Writing(), 8, "C4", channels=3, values=values).grid_exact is not True
+
+
+@pytest.mark.parametrize("read", [lambda out: out.tolist(), lambda out: out.numpy(), lambda out: out.sum().item()])
+def test_numbers_read_out_of_memory_that_was_written_to_are_refused(read):
+    def model(x):
+        out = torch.zeros_like(x)
+        out[:, :2] = x[:, :2]
+        read(out)
+        return x
+
+    with pytest.raises(EqvizError, match="depend"):
+        examine(Calls(model), 8, "C4", channels=3)
+
+
 SQUARE = {
     "weights within shifted windows": weighted_within_shifted_windows,
     "channels exchanged within shifted blocks": mixed_within_shifted_blocks,

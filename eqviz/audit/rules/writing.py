@@ -10,7 +10,8 @@ from eqviz.audit.interpretation import Interpretation
 from eqviz.audit.layout import CannotFollow, only
 from eqviz.audit.memory import Region, Write
 from eqviz.audit.rules.choices import choose
-from eqviz.audit.rules.concatenation import Part, assembled, inset, size_of, uniform
+from eqviz.audit.rules.concatenation import NOT_KNOWN, Part, assembled, inset, size_of, uniform
+from eqviz.audit.rules.linear import has_values
 from eqviz.audit.rules.views import permuted
 from eqviz.audit.values import Value
 
@@ -94,6 +95,8 @@ def _tiled(
 
 def _taken(trace: Interpretation, content: Part, place: int, chosen: Sequence[int]) -> Part:
     if isinstance(content, Tensor):
+        if not has_values(content):
+            raise CannotFollow(NOT_KNOWN)
         return content.index_select(place, torch.tensor(list(chosen), device=content.device))
     return choose(trace, content, place, chosen, "write")
 
