@@ -315,3 +315,32 @@ def test_a_link_out_of_the_folder(folder, refused, tmp_path):
     (folder / NET).rename(tmp_path / "elsewhere.pt")
     (folder / NET).symlink_to(tmp_path / "elsewhere.pt")
     refused(folder, names=(NET, "a link to"))
+
+
+def test_one_good_file_among_everything_that_is_bad(eqviz, folder, state):
+    """`init` describes the good one and says why not the others; `runs` and `audit` then go on with it."""
+    (folder / "eqviz.toml").unlink()
+    (folder / NET).rename(folder / "good_seed0_epoch3.pt")
+    bad = {
+        "empty.pt": b"", "cut.ckpt": packed(state)[:-50], "page.pth": b"<html>",
+        "lfs.bin": b"version https://git-lfs\n",
+        "tar.pth.tar": in_tar(PICKLE), "zip.pt": zipped([("../../x", "y")]), "other.pt": packed({"a.b": torch.ones(3)}),
+        "nan.pt": packed({"fc.weight": torch.ones(2, 2) * float("nan")}), "whole.pt": packed(Whole()),
+        "it\x1b[2J.pt": b"",
+        "optimiser.pt": packed(optimiser(state)), "lies.safetensors": tensors_file({"a": entry([2**40], 0, 4)},
+        bytes(4)),
+        "lines\n[[runs]]\nfiles = 'x'.pt": b"x", "long" + "x" * 240 + ".pt": b"x", "quote\"'\\.pt": packed({}),
+    }  # fmt: skip
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    for place, make in enumerate(NO_FILES):
+        make(folder / f"nofile{place}.pt")
+    done = eqviz("init", folder)
+    assert done.status == 0, done.err
+    listed = eqviz("runs", folder)
+    audited = eqviz("audit", folder)
+    assert audited.status in (0, 2, 3, 4)
+    assert "good" in listed.out
+    assert listed.status in (0, 2)
+    for line in (done.out + listed.out + audited.out + audited.err).splitlines():
+        assert line.isprintable(), line
