@@ -186,6 +186,7 @@ def wrapped(text: str, room: Number, size: Number = SMALL_PT) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: Number = SMALL_PT) -> float:
     """How wide a text is in points, in the theme's font.
 
