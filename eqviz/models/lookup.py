@@ -56,17 +56,26 @@ def offered(name: str) -> str | None:
 def constructors(module: str) -> dict[str, Callable[..., Any]]:
     """The models of an imported module by name: classes of networks, and functions that are annotated to return one.
 
+    They are its own, or of its package; what it imported from elsewhere is only where its `__all__` lists it.
     A function without such an annotation is none: a file that names it must not be able to have it called.
     """
     found = vars(sys.modules[module]) if module in sys.modules else {}
-    return {name: value for name, value in found.items() if not name.startswith("_") and _makes_networks(value)}
+    listed = found.get("__all__", ())
+    package = module.partition(".")[0]
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.startswith("_")
+        and (name in listed or str(getattr(value, "__module__", "")).partition(".")[0] == package)
+        and _makes_networks(value)
+    }
 
 
 def _makes_networks(value: object) -> bool:
     from torch import nn
 
     if inspect.isclass(value):
-        return issubclass(value, nn.Module) and value is not nn.Module and not value.__module__.startswith("torch.")
+        return issubclass(value, nn.Module)
     if not inspect.isfunction(value):
         return False
     try:

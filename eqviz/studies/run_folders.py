@@ -22,6 +22,7 @@ from eqviz.checkpoints.reading import read_checkpoint
 from eqviz.data.images import Normalisation
 from eqviz.errors import EqvizError
 from eqviz.models.construction import construct
+from eqviz.models.fetching import refuse_fetching
 from eqviz.models.registry import build_model, is_own
 from eqviz.studies.adapters import Adapter
 from eqviz.studies.run_records import read_record
@@ -156,6 +157,8 @@ class Run:
 
     def _fresh(self) -> nn.Module:
         try:
+            if not self._own:
+                refuse_fetching(self.record, self.arguments)
             if self.adapter is None:
                 return build_model(self.model, **self.arguments)
             made = self.adapter.constructor

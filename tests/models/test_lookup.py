@@ -5,12 +5,15 @@ import types
 from importlib import metadata
 
 import pytest
+import torch
 from torch import nn
 
 from eqviz.errors import EqvizError
 from eqviz.models import lookup
 from eqviz.models.construction import construct
+from eqviz.models.fetching import refuse_fetching
 from eqviz.models.registry import build_model, describe_models, find_model, is_own, model_names
+from tests.studies.plain_networks import UNet
 
 SOURCE = """
 import os
@@ -72,6 +75,14 @@ def test_no_other_name_leads_anywhere(offered, name):
     assert find_model(name) is None
     with pytest.raises(EqvizError, match="a registered model"):
         build_model(name)
+
+
+def test_what_a_module_imported_from_elsewhere_is_a_model_only_where_it_lists_it(offered, monkeypatch):
+    monkeypatch.setattr(offered, "symbolic_trace", torch.fx.symbolic_trace, raising=False)
+    monkeypatch.setattr(offered, "Other", UNet, raising=False)
+    assert sorted(lookup.constructors("a_users_models")) == ["Mine", "annotated"]
+    monkeypatch.setattr(offered, "__all__", ["Mine", "Other"], raising=False)
+    assert sorted(lookup.constructors("a_users_models")) == ["Mine", "Other", "annotated"]
 
 
 def test_a_module_that_is_gone_offers_nothing(offered, monkeypatch):
@@ -144,3 +155,20 @@ def test_whatever_goes_wrong_in_a_network_of_others_is_one_line(constructor, arg
 
 def test_a_constructor_that_takes_any_keyword_gets_it():
     assert construct("theirs", lambda **given: nn.Linear(**given), {"in_features": 2, "out_features": 1}) is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"weights": "DEFAULT"}, {"pretrained": True}, {"resume": "x"}, {"head": "/etc/passwd"}, {"head": "https://a/b"},
+     {"parts": ["a", "evil.pkl"]}, {"width": 3, "checkpoint_path": "last"}, {"name": "hub:evil"},
+     {"encoder_weights": "imagenet"}],
+)  # fmt: skip
+def test_arguments_out_of_a_file_by_which_a_network_would_fetch_something_are_refused(arguments):
+    with pytest.raises(EqvizError, match="bind it in a function of your module"):
+        refuse_fetching("eqviz.toml", arguments)
+
+
+def test_arguments_that_only_build_are_taken():
+    refuse_fetching(
+        "eqviz.toml", {"width": 3, "head": "flatten", "init_channels": 8, "flips": True, "rate": 0.5, "weights": 2}
+    )

@@ -87,3 +87,18 @@ def test_the_current_folder_comes_after_the_libraries(tmp_path, monkeypatch):
     (tmp_path / "my_own_models.py").write_text("")
     import_modules(["my_own_models"])
     assert sys.path[-1] == str(tmp_path)
+
+
+def test_the_current_folder_is_not_looked_into_for_a_module_that_is_found_elsewhere(tmp_path, monkeypatch):
+    """It may be a folder of checkpoints with files in it that are called like libraries that are not installed."""
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
+    for place in (elsewhere, folder):
+        place.mkdir()
+    (elsewhere / "models_elsewhere.py").write_text(
+        "try:\n    import not_installed_here\nexcept ImportError:\n    pass\n"
+    )
+    (folder / "not_installed_here.py").write_text("raise SystemExit('run')")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(elsewhere)])
+    import_modules(["models_elsewhere"])
+    assert str(folder) not in sys.path

@@ -14,6 +14,7 @@ from eqviz.checkpoints.names import match_names
 from eqviz.checkpoints.reading import Checkpoint
 from eqviz.errors import EqvizError
 from eqviz.models.construction import construct
+from eqviz.models.fetching import fetches
 from eqviz.models.lookup import constructors, load, offered_modules
 from eqviz.models.recognition import recognise
 from eqviz.models.registry import build_model, find_model, unknown_model
@@ -34,7 +35,6 @@ _DOES_MORE = re.compile(
     r"|weights|resume|restore|state$|state_dict|fetch|hub|remote|repo|root|folder|cache|pickle",
     re.IGNORECASE,
 )
-_NAMES_A_FILE = re.compile(r"[/\\~:]|\.[a-z]\w*$", re.IGNORECASE)
 _MOST_FLAGS = 4
 _MOST_TRIED = 60
 """Networks of modules that are built in search of one that fits."""
@@ -213,8 +213,7 @@ def _only_builds(key: str, value: object = None) -> bool:
 
     It comes out of a file of somebody's, and must not make a constructor fetch or load anything.
     """
-    texts = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
-    return not _DOES_MORE.search(key) and not any(_NAMES_A_FILE.search(text) for text in texts)
+    return not _DOES_MORE.search(key) and not fetches(key, value)
 
 
 def _parameters(constructor: Constructor) -> Mapping[str, inspect.Parameter]:
