@@ -102,3 +102,12 @@ def test_the_current_folder_is_not_looked_into_for_a_module_that_is_found_elsewh
     monkeypatch.setattr(sys, "path", [*sys.path, str(elsewhere)])
     import_modules(["models_elsewhere"])
     assert str(folder) not in sys.path
+
+
+def test_a_run_has_no_network_of_the_users_fetch_anything(here, write_run):
+    import_modules(["my_models_for_test"])
+    folder = write_run("runs/mine", model="one-layer", size="9x8")
+    record = folder / "run.toml"
+    record.write_text(record.read_text().replace("channels = 2", 'channels = 2\nweights = "https://evil/w.pt"'))
+    with pytest.raises(EqvizError, match=r"arguments\.weights: expected arguments by which a network fetches no file"):
+        open_runs(folder)[0].build()
