@@ -73,9 +73,7 @@ def lineage(folder, models):
         path.unlink()
     left = {"p4": NOTHING, "p4m": TRANSPOSE}
     return {
-        f"{name}_n{size}_seed0": EVERYTHING if size == 8 else kept
-        for name, kept in left.items()
-        for size in (8, 9)
+        f"{name}_n{size}_seed0": EVERYTHING if size == 8 else kept for name, kept in left.items() for size in (8, 9)
     }
 
 
