@@ -164,7 +164,7 @@ def _regular_fields(group: Group) -> list[Regular]:
 def _in_place(value: Value) -> bool:
     """Whether the batch is the first dimension, and rows and columns the last two of a map and nowhere else."""
     dims = value.dims
-    if dims and not only(dims[0], "batch"):
+    if (dims and not only(dims[0], "batch")) or {"tokens", "keys"} & kinds(atoms(dims)):
         return False
     height, width = value.total.size
     if len(dims) < 4:

@@ -145,6 +145,8 @@ SQUARE = {
     "weights within shifted windows": weighted_within_shifted_windows,
     "channels exchanged within shifted blocks": mixed_within_shifted_blocks,
     "causal attention": causal_attention,
+    "how much every place is looked at": lambda x: (x.flatten(2).mT @ x.flatten(2)).softmax(-1).sum(1),
+    "class tokens and places in one row": lambda x: torch.cat([torch.ones(len(x), 3, 1), x.flatten(2)], 2).amax(1),
     "keys weighted by place": weighted_keys,
     "tokens added up in order": tokens_added_up_in_order,
     "written, read, and written again": written_then_shifted,
