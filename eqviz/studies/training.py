@@ -2,6 +2,7 @@
 
 import importlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +13,11 @@ from joblib import Parallel, delayed
 from torch import nn
 
 from eqviz.errors import EqvizError
+from eqviz.models.lookup import offered_modules
 from eqviz.models.registry import build_model
 from eqviz.studies.batches import TrainingData
 from eqviz.studies.devices import Placement
+from eqviz.studies.extensions import import_modules
 from eqviz.studies.processes import apart
 from eqviz.studies.progress import OnProgress, Progress, silent
 from eqviz.studies.recipes import Recipe, RunSpec
@@ -56,7 +59,8 @@ def train_recipe(
         for place, spec in enumerate(specs, 1):
             _train(recipe, spec, folder, placement, progress, (place, len(specs)))
     else:
-        tasks = (delayed(_train_quietly)(recipe, spec, folder, placement) for spec in specs)
+        imports = offered_modules()  # which other processes have not imported
+        tasks = (delayed(_train_quietly)(recipe, spec, folder, placement, imports) for spec in specs)
         with apart(jobs):
             done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
             for place, event in enumerate(done, 1):
@@ -138,7 +142,10 @@ def _check_shares(spec: RunSpec, data: TrainingData, devices: int) -> None:
         )  # fmt: skip
 
 
-def _train_quietly(recipe: Recipe, spec: RunSpec, folder: Path, placement: Placement) -> Progress:
+def _train_quietly(
+    recipe: Recipe, spec: RunSpec, folder: Path, placement: Placement, imports: Sequence[str]
+) -> Progress:
+    import_modules(imports)
     events: list[Progress] = []
     _train(recipe, spec, folder, placement, events.append, (1, 1))
     return events[-1]
