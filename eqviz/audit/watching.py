@@ -15,7 +15,7 @@ from eqviz.audit.layout import CannotFollow
 from eqviz.audit.rules.linear import has_values
 from eqviz.audit.rules.registry import AT_RANDOM, NUMBER_BY_NUMBER, RANDOM, follow
 from eqviz.audit.values import Snapshot
-from eqviz.audit.writes import PUTTING, Writes
+from eqviz.audit.writes import PUTTING, RULE_FAILED, Writes
 
 
 class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its base class
@@ -151,7 +151,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
                 trace.remember(tensor, trace.opaque(tuple(tensor.shape)))
         except CannotFollow as reason:
             self._unknown(func, args, keywords, tensors, str(reason))
-        except _RULE_FAILED as error:
+        except RULE_FAILED as error:
             self._unknown(func, args, keywords, tensors, f"its rule failed: {error}")
 
     def _described(self, func: Any, args: Any, keywords: Any) -> str:
@@ -187,7 +187,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does
             self._writes.of_activations(name, arguments(func, args, keywords), args[0], computed)
         except CannotFollow as reason:
             self._spoiled(func, args, keywords, tensors, targets, str(reason))
-        except _RULE_FAILED as error:
+        except RULE_FAILED as error:
             self._spoiled(func, args, keywords, tensors, targets, f"its rule failed: {error}")
 
     def _in_place(self, func: Any, args: Sequence[Any], keywords: Mapping[str, Any], out: Tensor) -> None:
@@ -261,9 +261,6 @@ _LAYING_OUT = frozenset({
     "_upsample_bicubic2d_aa",
 })  # fmt: skip
 """Operations whose numbers say how space is laid out; what they do to rows and columns is followed and compared."""
-
-_RULE_FAILED = (LookupError, TypeError, ValueError, RuntimeError)
-"""What a rule raises that met something it was not made for."""
 
 
 def _without_repeats(constant: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ from eqviz.audit.values import Value
 Arguments = Mapping[str, Any]
 Content = Value | Tensor
 
+RULE_FAILED = (LookupError, TypeError, ValueError, RuntimeError)
+"""What a rule raises that met something it was not made for."""
+
 MADE = frozenset({
     "zeros", "ones", "full", "empty", "empty_strided", "zeros_like", "ones_like", "full_like", "empty_like",
     "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided",
@@ -66,7 +69,7 @@ class Writes:
         whole, region = self._memory.part(tensor)
         try:
             found = part_of(self._trace, self._trace.value(canvas.whole), region) if whole is canvas.whole else None
-        except CannotFollow:
+        except (CannotFollow, *RULE_FAILED):
             found = None
         shape = tuple(tensor.shape)
         self._trace.remember(tensor, found if found and found.shape == shape else self._trace.opaque(shape))
@@ -77,7 +80,7 @@ class Writes:
         trace.next()
         try:
             trace.remember(canvas.whole, composed(trace, shape, canvas.writes, unset=canvas.unset))
-        except CannotFollow as reason:
+        except (CannotFollow, *RULE_FAILED) as reason:
             sources = [write.content for write in canvas.writes if isinstance(write.content, Value)]
             trace.remember(canvas.whole, trace.unknown("write", sources, [shape], str(reason))[0])
 
@@ -139,7 +142,7 @@ class Writes:
         try:
             before = Write(Region.all_of(shape), trace.value(whole))
             held = composed(trace, shape, [before, Write(*written)], unset=False)
-        except (CannotFollow, LookupError) as reason:
+        except (CannotFollow, *RULE_FAILED) as reason:
             sources = [content] if isinstance(content, Value) else []
             held = trace.unknown("write", sources, [shape], str(reason))[0] if whole is target else trace.opaque(shape)
         return (held if whole is target else new), held

@@ -43,7 +43,7 @@ def composed(trace: Interpretation, shape: Sequence[int], writes: Sequence[Write
 
 def _only_value(contents: Sequence[Part]) -> Value:
     if not isinstance(contents[-1], Value):
-        raise CannotFollow("constants written over activations")
+        raise CannotFollow("constants written over all activations")
     return contents[-1]
 
 
@@ -86,6 +86,8 @@ def _tiled(
             parts.append(_taken(trace, content, place, [own for _, own in taken]))
     if not any(atom.kind in ("rows", "columns") for value in values for atom in value.dims[place]):
         trace.chosen.append(f"{trace.serial} write {order} of {[size_of(part, place) for part in parts]}")
+    if not any(isinstance(part, Value) for part in parts):
+        raise CannotFollow("constants written over all activations")
     spatial = _bordered(trace, parts, place, order)
     if spatial is not None:
         return spatial
