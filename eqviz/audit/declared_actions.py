@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from eqviz.audit.actions import Action
-from eqviz.fields.field_types import FieldType
-from eqviz.fields.steerable import Steerable
+from eqviz.fields.field_types import FieldType, Regular
 from eqviz.groups.group import Group
 
 
@@ -16,12 +15,12 @@ def declared_permutation(field: FieldType, group: Group, g: int, size: int) -> A
     element = group.elements[g]
     if not field.represents(element):
         return None
-    order = 1 if isinstance(field, Steerable) else getattr(getattr(field, "group", None), "order", 1)
-    flat = bool(getattr(field, "flattened", False)) or order == 1
-    if size % order:
-        return None
-    axes = (order, size // order) if getattr(field, "group_first", False) else (size // order, order)
-    fibre = (1, size) if flat else (1, *axes)
+    fibre: tuple[int, ...] = (1, size)
+    if isinstance(field, Regular) and not field.flattened:
+        order = field.group.order
+        fibre = (1, order, size // order) if field.group_first else (1, size // order, order)
+        if size % order:
+            return None
     shape = next((found for found in (fibre, (*fibre, 1, 1)) if field.fits(found)), None)
     if shape is None:
         return None

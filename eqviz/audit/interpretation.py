@@ -19,6 +19,8 @@ from eqviz.fields.field_types import FieldType
 from eqviz.fields.layer_calls import OUTPUT, LayerCall
 from eqviz.groups.group import Group
 
+DOUBTED = "it comes after a field type that acts by matrices, which is not followed: --verify measures it"
+
 Transform = Callable[[Space], Space]
 
 
@@ -35,10 +37,14 @@ class Verdict:
     why: str = ""
     guessed: Elements = NONE
 
-    def doubting(self, guessed: Elements, grid_lost: Elements) -> "Verdict":
-        """The same where the action on the input was a guess for some elements: what fails there may not fail."""
-        doubted = (self.lost | grid_lost) & guessed
-        return replace(self, lost=self.lost - guessed, unknown=self.unknown | doubted) if doubted else self
+    def doubting(self, guessed: Elements, grid_lost: Elements, *, moves: bool) -> "Verdict":
+        """The same where the action on the input was a guess for some elements: what fails there may not fail.
+
+        With `moves` the operation gives an action of its own, and what was found to hold may not hold either.
+        """
+        doubted = guessed if moves else (self.lost | grid_lost) & guessed
+        why = self.why or (DOUBTED if moves and guessed else "")
+        return replace(self, lost=self.lost - guessed, unknown=self.unknown | doubted, why=why) if doubted else self
 
 
 class Interpretation:
@@ -257,7 +263,8 @@ class Interpretation:
         """
         change = transform or (lambda space: space)
         total, local = change(value.total), change(value.local)
-        fibre = (verdict or Verdict(value.actions)).doubting(value.guessed, grid_lost)
+        fibre = Verdict(value.actions) if verdict is None else verdict
+        fibre = fibre.doubting(value.guessed, grid_lost, moves=fibre.actions is not value.actions)
         grid_lost -= value.guessed
         chain = value.chain
         if record:
