@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _OLD_NUMPY = ("tostring", "Unable to avoid copy")
 """What e2cnn 0.2.3 stumbles over: it was written for numpy before 2, and these words say so."""
 
+_OLD_TORCH = "masked_fill_ only supports boolean masks"
+"""What its irreps of groups with reflections stumble over: they were written for a torch with masks of bytes."""
+
 
 def construct(about: str, constructor: Callable[..., Any], arguments: Mapping[str, object]) -> "nn.Module":
     """The network that `constructor` makes of these keyword arguments, with whatever weights it draws.
@@ -82,4 +85,6 @@ def check_arguments(about: str, constructor: Callable[..., Any], arguments: Mapp
 def _advice(error: BaseException) -> str:
     if any(words in told(error) for words in _OLD_NUMPY):
         return "e2cnn 0.2.3 needs numpy before 2: install 'eqviz[steerable]' in an environment of its own"
+    if _OLD_TORCH in str(error):
+        return "e2cnn 0.2.3 cannot build these irreps with this torch: use regular fields, or an older torch"
     return "check the arguments, or mend the model"

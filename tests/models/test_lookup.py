@@ -138,6 +138,7 @@ def raises(error):
         (raises(SystemExit(0)), {}, "SystemExit"),
         (raises(MemoryError()), {}, "MemoryError"),
         (raises(AttributeError("'numpy.ndarray' object has no attribute 'tostring'")), {}, "numpy before 2"),
+        (raises(RuntimeError("masked_fill_ only supports boolean masks, but got uint8")), {}, "use regular fields"),
         (lambda: None, {}, "a value of type NoneType"),
         (lambda: nn.ReLU, {}, "a value of type type"),
         (lambda width: nn.ReLU(), {}, "found no width"),
