@@ -165,8 +165,8 @@ def test_low_matmul_precision_is_off_inside_and_as_before_outside():
 
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has the older settings only")
 def test_settings_of_precision_that_torch_cannot_read_are_refused_in_one_line():
-    model, convolutions = nn.Conv2d(1, 1, 1), torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
+    model, convolutions, recurrent = nn.Conv2d(1, 1, 1), torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    before = convolutions.fp32_precision, recurrent.fp32_precision
     try:
         torch.backends.cudnn.allow_tf32 = True
         convolutions.fp32_precision = "ieee"
@@ -174,7 +174,7 @@ def test_settings_of_precision_that_torch_cannot_read_are_refused_in_one_line():
             capture(model, torch.rand(1, 1, 4, 4), "C4")
         assert "\n" not in str(caught.value)
     finally:
-        convolutions.fp32_precision = before
+        convolutions.fp32_precision, recurrent.fp32_precision = before  # allow_tf32 set both
     assert hooks(model) == [0]
     assert capture(model, torch.rand(1, 1, 4, 4), "C4").images == 1
 
