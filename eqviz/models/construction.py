@@ -85,6 +85,6 @@ def check_arguments(about: str, constructor: Callable[..., Any], arguments: Mapp
 def _advice(error: BaseException) -> str:
     if any(words in told(error) for words in _OLD_NUMPY):
         return "e2cnn 0.2.3 needs numpy before 2: install 'eqviz[steerable]' in an environment of its own"
-    if _OLD_TORCH in str(error):
+    if _OLD_TORCH in told(error):
         return "e2cnn 0.2.3 cannot build these irreps with this torch: use regular fields, or an older torch"
     return "check the arguments, or mend the model"
