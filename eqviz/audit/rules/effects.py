@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Block = tuple[Floats, tuple[str, ...]]
 """Numbers, and what each of their axes counts."""
 
-VARYING = "it varies over space, and not symmetrically"
+VARYING = "varies over space, and not symmetrically"
 UNEQUAL = "its numbers differ along the group axis"
 
 _PLACES = frozenset({"rows", "columns", "tokens", "keys"})

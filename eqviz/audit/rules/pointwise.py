@@ -178,6 +178,14 @@ def _fibre(dim: Dimension) -> int:
     return extent(atom for atom in dim if atom.kind == "fibre")
 
 
+_VARIES = {
+    **dict.fromkeys(("add", "sub", "rsub"), "the term that it adds"),
+    **dict.fromkeys(("mul", "div"), "the factor that it multiplies with"),
+    **dict.fromkeys(("cat", "write"), "the map that it puts beside its input"),
+    "attention mask": "the mask or bias of the attention",
+}  # fmt: skip
+
+
 def with_constants(
     trace: Interpretation, value: Value, constants: Sequence[Tensor], op: str, *, made_of: Sequence[Tensor] = ()
 ) -> Value:
@@ -196,6 +204,7 @@ def with_constants(
     unknown: Elements = NONE.union(*(effect.verdict.unknown for effect in effects))
     reasons = {effect.verdict.why: None for effect in sorted(effects, key=lambda e: not e.verdict.lost)}
     why = next((reason for reason in reasons if reason), "")
+    varying = f"{_VARIES.get(op, 'what it takes in beside its input')} {VARYING}"
     operation = trace.serial
 
     def change(line: Line, axis: int) -> Line:
@@ -205,6 +214,6 @@ def with_constants(
 
     return trace.apply(
         value, op, on_axes(change), dims=value.dims, verdict=Verdict(value.actions, lost, unknown, why),
-        grid_lost=grid_lost, grid_why=VARYING if grid_lost else "", closes=any(varies),
+        grid_lost=grid_lost, grid_why=varying if grid_lost else "", closes=any(varies),
         record=any(effect.matters for effect in effects), stage=("", operation),
     )  # fmt: skip
