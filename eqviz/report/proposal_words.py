@@ -7,8 +7,8 @@ from eqviz.studies.foreign.looking import printable
 from eqviz.studies.foreign.proposals import Proposal, Table
 
 _MOST = 10
-_SMALL = ("normalisation",)
-"""Keys whose guesses stand in the file alone."""
+_OF_ACCURACY = ("normalisation",)
+"""Keys whose guesses matter little where no accuracy is measured: they stand in the file alone."""
 
 
 def proposal_in_words(proposal: Proposal) -> str:
@@ -32,7 +32,8 @@ def _table(table: Table) -> list[str]:
         why = f"{values['model']}({arguments}), {why}"
     lines.append(f"    model: {printable(why)}")
     lines += [f"    {printable(note)}" for note in table.notes]
-    guesses = [entry for entry in table.guesses if entry.key not in _SMALL] if table.missing is None else []
+    small = () if values.get("data", {}).get("labels", True) else _OF_ACCURACY
+    guesses = [entry for entry in table.guesses if entry.key not in small] if table.missing is None else []
     return lines + [f"    guessed: {entry.key} = {printable(_shown(entry.value))}, {entry.why}" for entry in guesses]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eqviz.checkpoints.reading import read_checkpoint
 from eqviz.errors import EqvizError
 from eqviz.studies.foreign.described_runs import apart, checkpoint_files, described_runs
 from eqviz.studies.foreign.descriptions import DESCRIPTION, Description, read_descriptions
@@ -79,11 +80,25 @@ def survey(folder: str | Path) -> Survey:
         faults += [(run.name, fault)] if fault else []
         used += [] if fault else [run]
     why = _NO_PATTERN if descriptions else _NO_DESCRIPTION
-    return Survey(tuple(used), tuple(faults), tuple((path, why) for path in strangers))
+    looked = [(path, _unreadable(root / path) or why) for path in strangers[:_LOOKED_INTO]]
+    return Survey(tuple(used), tuple(faults), (*looked, *((path, why) for path in strangers[_LOOKED_INTO:])))
 
 
 _NO_PATTERN = f"no table [[runs]] of an {DESCRIPTION} has a pattern that it matches"
 _NO_DESCRIPTION = f"no {DESCRIPTION} describes it; `eqviz init` writes one"
+
+
+_LOOKED_INTO = 20
+"""Checkpoints that nothing describes, of which it is told whether they could be read at all."""
+
+
+def _unreadable(path: Path) -> str:
+    """Why a checkpoint cannot be read; empty if it can."""
+    try:
+        read_checkpoint(path)
+    except EqvizError as error:
+        return _reason(error, path)
+    return ""
 
 
 def _understood(root: Path, own: list[Path], descriptions: list[Path]) -> tuple[list[Run], Reasons, set[str]]:

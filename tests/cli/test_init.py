@@ -301,3 +301,18 @@ def test_runs_that_cannot_be_used_are_told_with_the_reason(eqviz, tmp_path):
     assert listed.status == 2
     assert listed.out.split("not usable:")[1].strip().startswith("p4_n9_seed1: ")
     assert "p4_n9_seed0" in listed.out.split("not usable:")[0]
+
+
+def test_runs_says_of_what_nothing_describes_whether_it_can_be_read_at_all(eqviz, tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
+    torch.save({"other.weight": torch.ones(2)}, tmp_path / "other.pt")
+    listed = eqviz("runs", tmp_path)
+    lines = {line.partition(": ")[0].strip(): line for line in listed.out.splitlines()}
+    assert "eqviz convert --trust" in lines["whole.pt"]
+    assert "eqviz init" in lines["other.pt"]
+
+
+def test_a_guessed_normalisation_is_said_where_accuracies_are_measured(eqviz, tmp_path):
+    torch.save(state(build_model("p4cnn", channels=2)), tmp_path / "p4.pt")
+    assert "guessed: normalisation" in eqviz("init", tmp_path, "--data", "digits", "--dry-run").err
+    assert "guessed: normalisation" not in eqviz("init", tmp_path, "--dry-run").err
