@@ -13,7 +13,7 @@ from typing import Any
 from eqviz.models.registry import find_model
 
 _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "matplotlib")
-_MEASURING = ("groups", "fields", "capture", "audit", "models", "data", "analysis")
+_MEASURING = ("groups", "fields", "capture", "audit", "models", "data", "checkpoints", "analysis")
 """The parts of the package whose code decides what a measurement gives."""
 
 
