@@ -318,7 +318,9 @@ def _unlike_its_field(layers: Sequence[LayerPrediction]) -> Operation | None:
     if not wrong:
         return None
     layer = wrong[0]
-    if not layer.field and layer.exact == "unknown":
+    if layer.grid_exact == "unknown":
+        why = "not followed: other tensors on the same memory were changed in place; --verify measures it"
+    elif not layer.field and layer.exact == "unknown":
         why = "its batch, rows and columns are not in their places, so how it should move is not known"
     elif layer.grid_exact == "no":
         why = "its rows and columns are exchanged, or it is put together of parts that are"

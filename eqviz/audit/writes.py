@@ -144,7 +144,7 @@ class Writes:
             held = composed(trace, shape, [before, Write(*written)], unset=False)
         except (CannotFollow, *RULE_FAILED) as reason:
             sources = [content] if isinstance(content, Value) else []
-            held = trace.unknown("write", sources, [shape], str(reason))[0] if whole is target else trace.opaque(shape)
+            held = trace.unknown("write", sources, [shape], str(reason))[0]
         return (held if whole is target else new), held
 
     def _content(self, name: str, given: Arguments, target: Tensor, region: Region) -> tuple[Region, Content] | None:

@@ -237,7 +237,7 @@ def repeat(trace: Interpretation, given: Arguments) -> Value:
         dim = value.dims[place]
         if count == 1:
             continue
-        if len(dim) == 1 and dim[0].kind in ("rows", "columns"):
+        if dim and (only(dim, "fibre") or (len(dim) == 1 and dim[0].kind in ("rows", "columns"))):
             value = choose(trace, value, place, list(range(extent(dim))) * count, "repeat")
         elif dim or place == 0 or place >= max(2, len(value.dims) - 2):
             raise CannotFollow("a repeated dimension")
