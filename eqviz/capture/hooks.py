@@ -1,5 +1,6 @@
 """Watching the layers of a model run, and leaving no trace."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,20 +102,51 @@ def watching(model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher
 def full_precision() -> Iterator[None]:
     """No TF32, no bfloat16 products and no autocast while this lasts: they raise the rounding floor by far.
 
+    Threads may be in it at once: the settings are torch's own, for all of them, and the last one out puts them back.
     Raises EqvizError if both of torch's ways to set the precision of float32 were used: it then cannot be read.
     """
+    _PRECISION.enter()
     try:
-        convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        _PRECISION.leave()
+
+
+class _Precision:
+    """Torch's settings of precision, and how many are inside :func:`full_precision`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = (True, "highest")
+
+    def enter(self) -> None:
+        """Set full precision, unless somebody has."""
+        with self._lock:
+            if not self._inside:
+                self._before = _settings()
+                torch.backends.cudnn.allow_tf32 = False
+                torch.set_float32_matmul_precision("highest")
+            self._inside += 1
+
+    def leave(self) -> None:
+        """Put back what was set before, once nobody is inside."""
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.cudnn.allow_tf32 = self._before[0]
+                torch.set_float32_matmul_precision(self._before[1])
+
+
+_PRECISION = _Precision()
+
+
+def _settings() -> tuple[bool, str]:
+    try:
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     except RuntimeError as error:
         raise EqvizError(
             "float32 precision", expected="settings by allow_tf32 and set_float32_matmul_precision",
             found="settings by fp32_precision, which torch cannot mix with these", fix="leave fp32_precision as it was",
         ) from error  # fmt: skip
-    try:
-        torch.backends.cudnn.allow_tf32 = False
-        torch.set_float32_matmul_precision("highest")
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = convolutions
-        torch.set_float32_matmul_precision(products)

@@ -1,5 +1,7 @@
 """A model is left as it was, whatever happens; its weights decide where and how it runs."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -163,10 +165,37 @@ def test_low_matmul_precision_is_off_inside_and_as_before_outside():
     assert seen == ["highest"]
 
 
+def test_threads_in_full_precision_at_once_leave_the_settings_as_they_were():
+    before, inside = torch.backends.cudnn.allow_tf32, threading.Barrier(2)
+    seen = []
+
+    def first():
+        with full_precision():
+            inside.wait()
+            inside.wait()  # until the other is in as well
+        seen.append(torch.backends.cudnn.allow_tf32)
+        inside.wait()
+
+    thread = threading.Thread(target=first)
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        thread.start()
+        inside.wait()
+        with full_precision():
+            inside.wait()
+            inside.wait()  # until the other is out
+            seen.append(torch.backends.cudnn.allow_tf32)
+        thread.join()
+        assert seen == [False, False]
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has the older settings only")
 def test_settings_of_precision_that_torch_cannot_read_are_refused_in_one_line():
     model, convolutions, recurrent = nn.Conv2d(1, 1, 1), torch.backends.cudnn.conv, torch.backends.cudnn.rnn
-    before = convolutions.fp32_precision, recurrent.fp32_precision
+    before = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = True
         convolutions.fp32_precision = "ieee"
@@ -174,7 +203,8 @@ def test_settings_of_precision_that_torch_cannot_read_are_refused_in_one_line():
             capture(model, torch.rand(1, 1, 4, 4), "C4")
         assert "\n" not in str(caught.value)
     finally:
-        convolutions.fp32_precision, recurrent.fp32_precision = before  # allow_tf32 set both
+        convolutions.fp32_precision = recurrent.fp32_precision = "tf32"
+        torch.backends.cudnn.allow_tf32 = before
     assert hooks(model) == [0]
     assert capture(model, torch.rand(1, 1, 4, 4), "C4").images == 1
 
