@@ -32,6 +32,14 @@ STUDY = {
 """An exact network, one whose pool leaves a row over, and a plain one; two seeds each."""
 
 
+@pytest.fixture(autouse=True)
+def nothing_offered(monkeypatch):
+    """Modules that a test imports, as `--import` does, are not offered to the next one."""
+    from eqviz.models import lookup
+
+    monkeypatch.setattr(lookup, "_IMPORTED", [])
+
+
 @pytest.fixture(autouse=True, scope="session")
 def few_sizes():
     """Exactness at fewer input sizes than anyone else wants: an audit is slow where every call is checked."""

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from eqviz import open_runs
-from eqviz.models import lookup
 from eqviz.models.registry import build_model
 from tests.steerable_libraries import working_e2cnn
 from tests.studies.foreign.users_networks import Small, Turned
@@ -18,12 +17,6 @@ from tests.studies.plain_networks import ResNet, UNet, Vgg
 
 MODULE, OTHERS = "tests.studies.plain_networks", "tests.studies.foreign.users_networks"
 FEW = {"limit": 4, "orbit_images": 2, "angles": (0.0, 90.0), "layers": "*", "device": "cpu"}
-
-
-@pytest.fixture(autouse=True)
-def nothing_offered(monkeypatch):
-    """Modules that a test imports are not offered to the next one."""
-    monkeypatch.setattr(lookup, "_IMPORTED", [])
 
 
 def state(network, prefix=""):

@@ -72,12 +72,17 @@ def test_the_page_parses_and_every_link_in_it_leads_to_a_file(report):
     assert set(links) == files - {"index.html"}
 
 
+OF_GROUP_NETWORKS = ("twin_cka_by_layer", "selectivity_by_layer")
+"""Figures on which a plain network is not: it has no exact twin and no group axis."""
+
+
 def test_every_caption_says_what_was_done(report):
     captions = read(report).captions
     assert len(captions) == len(DRAWN)
-    for caption in captions:
-        for said in ("P4 CNN, 8 px", "P4 CNN, 9 px", "Z2 CNN, 8 px", "2 seeds", "1 epoch", "digits", "upright", "C4"):
+    for name, caption in zip(DRAWN, captions, strict=True):
+        for said in ("P4 CNN, 8 px", "P4 CNN, 9 px", "2 seeds", "1 epoch", "digits", "upright", "C4"):
             assert said in caption
+        assert ("Z2 CNN, 8 px" in caption) == (name not in OF_GROUP_NETWORKS), name
         measured = "float32 on cpu" in caption and re.search(r"\b\d+ (test|training) images?\b", caption)
         assert measured or "no image was run" in caption or any(words in caption for words in UNCOUNTED)
         assert "nan" not in caption.lower().split()
