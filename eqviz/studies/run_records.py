@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from eqviz.errors import EqvizError
-from eqviz.groups.group import group
 from eqviz.models.registry import find_model, unknown_model
 from eqviz.studies.settings import (
     MOST_EPOCHS,
@@ -13,6 +11,7 @@ from eqviz.studies.settings import (
     DataSettings,
     TrainingSettings,
     read_arguments,
+    read_group,
     read_normalisation,
 )
 from eqviz.studies.sizes import parse_size
@@ -37,7 +36,7 @@ def read_record(path: Path) -> dict[str, Any]:
         "model": _model(table),
         "arguments": read_arguments(table.table("arguments", optional=True)),
         "input_size": parse_size(table.raw("input_size", "an input size"), table.about("input_size")),
-        "group": _group(table),
+        "group": read_group(table),
         "data": _data(table.table("data")),
         "normalisation": read_normalisation(normalisation),
         "seed": table.whole("seed", 0, MOST_SEED, 0),
@@ -65,13 +64,6 @@ def _model(table: TomlTable) -> str:
     if find_model(name) is None:
         raise unknown_model(table.about("model"), name)
     return name
-
-
-def _group(table: TomlTable) -> str:
-    try:
-        return group(table.text("group")).name
-    except EqvizError as error:
-        raise EqvizError(table.about("group"), expected=error.expected, found=error.found, fix=error.fix) from None
 
 
 def _training(table: TomlTable) -> TrainingSettings:

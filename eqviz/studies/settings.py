@@ -6,6 +6,8 @@ from typing import Any
 
 from eqviz.data.images import CHANNELS, Normalisation
 from eqviz.data.splits import SPLITS
+from eqviz.errors import EqvizError
+from eqviz.groups.group import group
 from eqviz.studies.toml_tables import TomlTable, is_whole
 
 MOST_IMAGES = 10**9
@@ -232,6 +234,14 @@ class CheckpointSettings:
         """The saved epochs of a run of `last` epochs, in order; early ones beyond its end are left out."""
         regular = range(0, last, self.every) if self.every else ()
         return tuple(sorted({0, last, *regular, *(epoch for epoch in self.early if epoch < last)}))
+
+
+def read_group(table: TomlTable) -> str:
+    """The name of the group under `group`. Raises EqvizError, with the key, for one that does not exist."""
+    try:
+        return group(table.text("group")).name
+    except EqvizError as error:
+        raise EqvizError(table.about("group"), expected=error.expected, found=error.found, fix=error.fix) from None
 
 
 def read_normalisation(table: TomlTable) -> Normalisation:

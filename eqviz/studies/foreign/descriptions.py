@@ -13,10 +13,9 @@ from eqviz.checkpoints.fitting import Reading
 from eqviz.data.images import Normalisation
 from eqviz.errors import EqvizError
 from eqviz.fields.field_types import field_type
-from eqviz.groups.group import group
 from eqviz.studies.adapters import Adapter
 from eqviz.studies.foreign.patterns import FilePattern
-from eqviz.studies.settings import MOST_EPOCHS, MOST_SEED, DataSettings, read_arguments, read_normalisation
+from eqviz.studies.settings import MOST_EPOCHS, MOST_SEED, DataSettings, read_arguments, read_group, read_normalisation
 from eqviz.studies.sizes import parse_size
 from eqviz.studies.toml_tables import TomlTable, read_toml
 
@@ -79,7 +78,7 @@ def _read(table: TomlTable) -> Description:
         model=table.text("model", ""),
         arguments=read_arguments(table.table("arguments", optional=True)),
         input_size=_input_size(table, files),
-        group=_group(table),
+        group=read_group(table),
         data=_data(table.table("data")),
         normalisation=read_normalisation(normalisation),
         seed=_number(table, files, "seed", MOST_SEED),
@@ -111,13 +110,6 @@ def _number(table: TomlTable, files: FilePattern, key: str, most: int) -> int | 
 def _only_once(table: TomlTable, key: str, placeholder: str) -> None:
     if table.has(key):
         raise table.refuse(key, f"no such key beside {{{placeholder}}} in files", fix="remove one of them")
-
-
-def _group(table: TomlTable) -> str:
-    try:
-        return group(table.text("group")).name
-    except EqvizError as error:
-        raise EqvizError(table.about("group"), expected=error.expected, found=error.found, fix=error.fix) from None
 
 
 def _data(table: TomlTable) -> DataSettings:
