@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import dataclass
 
 import pytest
 
@@ -80,3 +81,24 @@ def spoilt(study, tmp_path):
     folder = tmp_path / "runs"
     shutil.copytree(study / "p4cnn-9-seed0", folder / "p4cnn-9-seed0")
     return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def eqviz(capsys):
+    """Runs `eqviz` with these arguments and gives its exit status and what it wrote."""
+
+    def call(*arguments):
+        from eqviz.cli.main import run
+
+        capsys.readouterr()
+        status = run([str(argument) for argument in arguments])
+        return Outcome(status, *capsys.readouterr())
+
+    return call

@@ -5,14 +5,11 @@ was found and what to do; exit status 2; no traceback; nothing lost, nothing hal
 """
 
 import re
-from dataclasses import dataclass
 
 import pytest
 import tomli_w
 import torch
 
-from eqviz.cli.main import run
-from eqviz.models import lookup
 from eqviz.models.registry import build_model
 
 FEW = ("--limit", "20", "--orbit-images", "2", "--device", "cpu")
@@ -25,31 +22,6 @@ DESCRIBED = {
     "data": {"source": "digits"}, "normalisation": {"mean": [0.3], "std": [0.32]},
 }  # fmt: skip
 PROGRESS = re.compile(r"\[\d+/\d+\] |drawing |writing$|\d+ checkpoints, ")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def eqviz(capsys):
-    """Runs `eqviz` with these arguments and gives its exit status and what it wrote."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def no_models_left_behind(monkeypatch):
-    """Modules that a test gives with --import offer their models to no other test."""
-    monkeypatch.setattr(lookup, "_IMPORTED", [*lookup.offered_modules()])
 
 
 @pytest.fixture(scope="session")
