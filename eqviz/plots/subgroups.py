@@ -36,6 +36,8 @@ _NAME = "subgroups_summary"
 _COLOURS = "YlGnBu"
 _DARK = 0.55  # of the colour map, from where on marks are white
 _IN_ONE_ROW = 4
+_LABEL = "residual (fraction of energy)"
+_ROOM_FOR_LABEL = 45  # millimetres
 _PALEST = 1e-16  # all that is below is far under any rounding floor of float32, and looks the same
 
 
@@ -76,7 +78,7 @@ def surviving_subgroups(summary: pd.DataFrame, *, networks: Sequence[Network] | 
         ax.set_title(_title(ax, network), loc="left", color=network.colour)
     for ax in panels[len(styled) :]:
         ax.set_axis_off()
-    _bar(made, panels[: len(styled)], norm)
+    _bar(made, panels[: len(styled)], norm, rows * tall)
     _legend(made, table)
     return made
 
@@ -151,9 +153,10 @@ def _same_layers(rows: pd.DataFrame, others: pd.DataFrame) -> bool:
     return LayerAxis.of(rows).places == LayerAxis.of(others).places
 
 
-def _bar(made: Figure, axes: Sequence[Axes], norm: LogNorm) -> None:
+def _bar(made: Figure, axes: Sequence[Axes], norm: LogNorm, long: float) -> None:
+    """The colour bar, `long` millimetres; its label is on two lines where it is too short for one."""
     bar = made.colorbar(ScalarMappable(norm, colormaps[_COLOURS]), ax=axes, aspect=30, pad=0.01, extend="min")
-    bar.set_label("residual (fraction of energy)")
+    bar.set_label(_LABEL if long >= _ROOM_FOR_LABEL else _LABEL.replace(" (", "\n("))
     bar.set_ticks(decades(norm.vmin or _PALEST, most=9))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(labelsize=SMALL_PT)
