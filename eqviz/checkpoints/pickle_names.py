@@ -67,7 +67,7 @@ class Attributes:
 class Dictionary:
     """A kind of dictionary: made a plain ordered one, without its default or methods."""
 
-    def __new__(cls, *_: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # noqa: D102
+    def __new__(cls, *_: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # noqa: D102  # as the class says
         return OrderedDict()
 
 

@@ -212,7 +212,7 @@ def _plan(steerable: Steerable, element: Element) -> _Plan:
     if all(_exchanges(matrix) for matrix in matrices):
         alike = len({fibre for fibre, _ in steerable.kinds}) == 1
         rows = [matrix for (_, times), matrix in zip(steerable.kinds, matrices, strict=True) for _ in range(times)]
-        whole: Tensor = matrices[0] if alike else torch.block_diag(*rows)  # type: ignore[no-untyped-call]
+        whole: Tensor = matrices[0] if alike else torch.block_diag(*rows)  # type: ignore[no-untyped-call]  # torch's
         signs = whole.sum(1)
         return _Plan(whole.abs().argmax(1), None if bool((signs == 1).all()) else signs, (), None)
     places: dict[Fibre, list[Tensor]] = {}

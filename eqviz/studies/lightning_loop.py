@@ -221,7 +221,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)  # in lightning itself
             yield
     finally:
         logger.setLevel(level)

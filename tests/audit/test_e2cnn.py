@@ -9,7 +9,7 @@ from eqviz.groups.group import group
 from tests.audit.measuring import Field, error
 from tests.steerable_libraries import working_e2cnn
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 EXACT, BROKEN = 1e-5, 1e-3
 """Relative error: e2cnn keeps its bases in float32, whatever the network runs in."""
 

@@ -91,7 +91,7 @@ def test_exact_sizes_of_random_networks(seed):
     """On every size on which such a network runs, safe means measured exact (law 1, over sizes)."""
     recipe = draw_recipe(seed, largest=12, most_steps=4)
     if judge(recipe).unknown:
-        pytest.skip("an unknown operation")
+        pytest.skip("an unknown operation")  # nothing is predicted that could be compared
     network, G = Network(recipe), group(recipe.measured)
     sizes = [recipe.size, (9, 9), (10, 10), (11, 11), (12, 12), (13, 13)]
     safe = exact_sizes(network, sizes, G.name, channels=recipe.channels)

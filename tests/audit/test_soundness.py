@@ -291,7 +291,7 @@ def test_what_cannot_be_traced_is_refused_in_one_line(model, keywords, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch tells that it is old
 def test_torchscript_is_refused_in_one_line():
     with pytest.raises(EqvizError, match="TorchScript"):
         examine(torch.jit.script(nn.ReLU()), 8)

@@ -297,7 +297,7 @@ def test_whole_models_name_the_class_and_the_way_out(spoil, kind):
     assert "eqviz convert --trust" in line
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
 def test_torchscript_is_a_program(spoil):
     stream = io.BytesIO()
     torch.jit.save(torch.jit.script(nn.Linear(2, 1)), stream)

@@ -35,7 +35,7 @@ def owned(tmp_path):
     assert not path.exists(), "a planted pickle was run"
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # plants that are run leave files open
 @pytest.mark.parametrize("gadget", GADGETS)
 def test_the_plants_work_where_they_are_run(tmp_path, gadget):
     pickle.loads(pickle.dumps(GADGETS[gadget](str(tmp_path / OWNED))))

@@ -133,7 +133,7 @@ def test_many_members_over_the_same_bytes(tmp_path, refused):
     refused("larger together than the file|larger than the file", read_checkpoint, path)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # torch tells that it is old
 def test_other_archives(tmp_path, refused):
     np.savez(tmp_path / "a.npz", w=np.ones(2))
     refused("arrays of NumPy", read_checkpoint, tmp_path / "a.npz")

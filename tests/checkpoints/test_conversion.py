@@ -177,7 +177,7 @@ def test_a_class_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "my_net_of_this_test")
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # torch tells that it is old
 def test_torchscript(tmp_path):
     model = nn.Linear(2, 1)
     torch.jit.script(model).save(tmp_path / "a.pt")
@@ -198,7 +198,7 @@ def test_code_in_a_file_that_is_trusted_runs(tmp_path):
     assert (tmp_path / "ran").is_dir()
 
 
-@pytest.mark.filterwarnings("ignore:.*quantiz")
+@pytest.mark.filterwarnings("ignore:.*quantiz")  # torch tells that it is old
 def test_what_cannot_be_converted(tmp_path, refused):
     state = network().state_dict()
     refused("found safetensors; use it as it is", convert, write(tmp_path / "a", state, "safetensors"))

@@ -186,7 +186,7 @@ def test_numbers_that_the_model_cannot_hold(state, wanted, refused):
     refused("too large ones in w", fitted, {"w": torch.tensor(300)}, {"w": torch.tensor(3, dtype=torch.uint8)})
 
 
-@pytest.mark.filterwarnings("ignore:.*quantiz", "ignore:.*[Ss]parse")
+@pytest.mark.filterwarnings("ignore:.*quantiz", "ignore:.*[Ss]parse")  # torch's, on odd tensors
 def test_other_kinds_of_tensors(state, wanted, refused):
     eye = torch.ones(10, 3)
     kinds = {

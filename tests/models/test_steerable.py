@@ -8,7 +8,7 @@ from eqviz.groups.group import group
 from eqviz.models.convolutions import GroupConv2d, LiftingConv2d
 from tests.steerable_libraries import working_e2cnn
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 
 def positions(G, space, enn):

@@ -14,7 +14,7 @@ from eqviz.fields.orbit import align
 from eqviz.fields.steerable_reading import steerable
 from eqviz.groups.group import Element, group
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 ON_GRID = {
     "C1": "C1", "C2": "C2", "C4": "C4", "C8": "C4", "D2": "D2", "D2 diagonal": "D2(diagonals)", "D4": "D4",

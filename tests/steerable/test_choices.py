@@ -10,7 +10,7 @@ from eqviz.fields.layer_calls import layer_names
 from eqviz.studies.random_weights import in_general_position as general
 from eqviz.studies.targets import own_group
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 IMAGES = torch.randn(4, 1, 9, 9, generator=torch.Generator().manual_seed(1))
 

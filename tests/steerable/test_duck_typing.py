@@ -21,7 +21,7 @@ from eqviz.fields.steerable_reading import steerable
 from eqviz.groups.group import Element, group
 from tests.steerable.escnn_like import FieldType, GeometricTensor, GSpace
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 SPACES = {
     "C4": GSpace(4), "C8": GSpace(8), "C3": GSpace(3), "D4": GSpace(4, np.pi / 2), "D4(level)": GSpace(4, 0.0),
@@ -168,7 +168,7 @@ def test_escnn_itself():
             from escnn import gspaces
             from escnn import nn as library
         except ImportError as error:
-            pytest.skip(f"escnn: {error}")
+            pytest.skip(f"escnn: {error}")  # it needs numpy before 2
     from tests.steerable.conftest import Net, in_general_position
 
     space = gspaces.rot2dOnR2(4)

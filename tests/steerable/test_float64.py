@@ -12,7 +12,7 @@ from eqviz.fields.geometric_tensors import tensor_of
 from eqviz.fields.layer_calls import LayerCall
 from eqviz.fields.module_states import copied
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 IMAGES = torch.randn(16, 1, 9, 9, generator=torch.Generator().manual_seed(1))
 

@@ -23,7 +23,7 @@ from eqviz.fields.orbit import symmetric_part
 from eqviz.fields.stated_types import stated
 from eqviz.groups.group import group
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of e2cnn, at every call
 
 IMAGES = torch.randn(16, 1, 9, 9, generator=torch.Generator().manual_seed(1))
 

@@ -41,7 +41,7 @@ def merged(groups: Sequence[Group], paths: Sequence[str]) -> list[Group]:
     for group in groups:
         for place, parts in _with_a_hole(group):
             buckets[group.look.architecture, place, parts].append(group)
-    for (_, place, parts), alike in sorted(buckets.items(), key=lambda item: -len(item[1])):  # type: ignore[misc]
+    for (_, place, parts), alike in sorted(buckets.items(), key=lambda item: -len(item[1])):  # type: ignore[misc]  # keys as made above
         members = [group for group in alike if id(group) in {*map(id, left)}]
         if len(members) < 2:
             continue

@@ -78,7 +78,7 @@ def _channels(network: nn.Module | None, look: Look) -> int:
     if network is None:
         return by_shape or 1
     steerable = next((module for module in network.modules() if is_steerable_module(module)), None)
-    return image_channels(network) if steerable is None else int(steerable.in_type.size)  # type: ignore[arg-type]
+    return image_channels(network) if steerable is None else int(steerable.in_type.size)  # type: ignore[arg-type]  # a library's
 
 
 def _group(network: nn.Module | None, asked: str | None) -> Because[str]:
